@@ -34,7 +34,7 @@ var pool = sync.OnceValue(func() []byte {
 })
 
 // random is noise that depends on the seed only. Each segment is a stretch of the pool with its own stamp before it: making
-// it costs a copy, no two segments are equal, and no compressor finds anything within its window.
+// it costs a copy, no two segments are equal, and compressors find next to nothing in it.
 type random struct {
 	seed uint64
 	size int64
