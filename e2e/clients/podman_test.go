@@ -1,0 +1,60 @@
+package clients
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/entrepot/entrepot/e2e/fakehub"
+)
+
+// podman has mirrors in registries.conf and sends no ?ns=: gcr.io is told by the path.
+func TestPodman(t *testing.T) {
+	hub := newUpstream(t, fakehub.Options{}, "docker.io", "library/app", 6)
+	gcr := newUpstream(t, fakehub.Options{}, "gcr.io", "project/app", 7)
+	m := newMirror(t, hub, gcr)
+	b := newSandbox(t)
+	b.env = append(b.env, "CONTAINERS_REGISTRIES_CONF="+b.registriesConf(m))
+	p := podman{b}
+	t.Run("docker.io", func(t *testing.T) { testPulls(t, p, m, hub, "registry-1.docker.io") })
+	t.Run("gcr.io", func(t *testing.T) { testPulls(t, p, m, gcr, "gcr.io") })
+}
+
+// registriesConf gives docker.io and gcr.io one mirror.
+func (b *sandbox) registriesConf(m mirror) string {
+	return b.file("registries.conf", `
+[[registry]]
+location = "docker.io"
+[[registry.mirror]]
+location = "`+m.addr+`"
+insecure = true
+
+[[registry]]
+location = "gcr.io"
+[[registry.mirror]]
+location = "`+m.addr+`/gcr.io"
+insecure = true
+`)
+}
+
+type podman struct{ *sandbox }
+
+// podman puts the store into the sandbox. It has no daemon.
+func (p podman) podman(args ...string) []string {
+	return append([]string{"--root", p.dir + "/store", "--runroot", p.dir + "/run", "--tmpdir", p.dir + "/libpod", "--storage-driver", "overlay",
+		"--cgroup-manager", "cgroupfs", "--events-backend", "none"}, args...)
+}
+
+func (p podman) pull(ref string) result { return p.try("podman", p.podman("pull", ref)...) }
+
+func (p podman) use(t *testing.T, ref string, img image) {
+	t.Helper()
+	out := p.run("podman", p.podman("run", "--rm", "--pull", "never", "--network", "none", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024", ref)...)
+	if !strings.Contains(out, img.prints) {
+		t.Errorf("%s did not print %q:\n%s", ref, img.prints, out)
+	}
+}
+
+func (p podman) forget(t *testing.T) {
+	t.Helper()
+	p.run("podman", p.podman("rmi", "--all", "--force")...)
+}

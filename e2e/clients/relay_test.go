@@ -1,0 +1,88 @@
+package clients
+
+import (
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// relay passes TCP connections on and counts what flows to the clients. It stands before the server, so that tests know
+// what a client took without changing a byte of the conversation.
+type relay struct {
+	addr  string // of the relay
+	moved atomic.Int64
+
+	target string
+	wg     sync.WaitGroup
+	mu     sync.Mutex // guards open
+	open   map[net.Conn]bool
+}
+
+func newRelay(t *testing.T, target string) *relay {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &relay{addr: l.Addr().String(), target: target, open: map[net.Conn]bool{}}
+	r.wg.Go(func() { r.accept(l) }) // ends when the cleanup closes the listener
+	t.Cleanup(func() {
+		l.Close()
+		r.hangUp()
+		r.wg.Wait()
+	})
+	return r
+}
+
+func (r *relay) accept(l net.Listener) {
+	for {
+		client, err := l.Accept()
+		if err != nil {
+			return
+		}
+		server, err := net.Dial("tcp", r.target)
+		if err != nil {
+			client.Close()
+			continue
+		}
+		r.keep(client, server)
+		// Each direction ends when its reader ends or when hangUp closes both connections.
+		r.wg.Go(func() { r.pass(server, client) })
+		r.wg.Go(func() { r.pass(client, server) })
+	}
+}
+
+// pass copies until from ends, and then tells to. What goes to a client is what an accepted connection is written.
+func (r *relay) pass(to, from net.Conn) {
+	var w io.Writer = to
+	if from.RemoteAddr().String() == r.target {
+		w = io.MultiWriter(to, counter{&r.moved})
+	}
+	io.Copy(w, from)
+	to.(*net.TCPConn).CloseWrite()
+}
+
+func (r *relay) keep(conns ...net.Conn) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range conns {
+		r.open[c] = true
+	}
+}
+
+func (r *relay) hangUp() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for c := range r.open {
+		c.Close()
+	}
+}
+
+type counter struct{ n *atomic.Int64 }
+
+func (c counter) Write(p []byte) (int, error) {
+	c.n.Add(int64(len(p)))
+	return len(p), nil
+}
