@@ -16,9 +16,9 @@ const (
 	stopLimit  = 30 * time.Second
 )
 
-// daemon runs a program until the test ends, and waits until ready succeeds. When the test fails, the program's log stays
-// in e2e/out.
-func (b *sandbox) daemon(ready func() error, name string, args ...string) {
+// daemon runs a program until the test or end ends it, and waits until ready succeeds. When the test fails, the program's
+// log stays in e2e/out.
+func (b *sandbox) daemon(ready func() error, name string, args ...string) (end func()) {
 	b.t.Helper()
 	cmd, err := b.command(context.Background(), name, args...)
 	if err != nil {
@@ -33,17 +33,22 @@ func (b *sandbox) daemon(ready func() error, name string, args ...string) {
 	if err := cmd.Start(); err != nil {
 		b.t.Fatal(err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }() // ends with the program, which the cleanup ends
+	ended := make(chan struct{})
+	go func() { // ends with the program, which the cleanup ends
+		cmd.Wait()
+		close(ended)
+	}()
+	end = func() { b.stop(cmd, ended) }
 	b.t.Cleanup(func() {
-		b.stop(cmd, ended)
+		end()
 		b.keepLog(logFile)
 	})
 	b.await(name, ready, ended)
+	return end
 }
 
 // await polls, for none of the daemons says when it is ready.
-func (b *sandbox) await(name string, ready func() error, ended chan error) {
+func (b *sandbox) await(name string, ready func() error, ended <-chan struct{}) {
 	b.t.Helper()
 	deadline := time.After(startLimit)
 	tick := time.NewTicker(100 * time.Millisecond)
@@ -54,9 +59,8 @@ func (b *sandbox) await(name string, ready func() error, ended chan error) {
 			return
 		}
 		select {
-		case why := <-ended:
-			ended <- why
-			b.t.Fatalf("%s ended at its start: %v", name, why)
+		case <-ended:
+			b.t.Fatalf("%s ended at its start: %v", name, err)
 		case <-deadline:
 			b.t.Fatalf("%s is not ready: %v", name, err)
 		case <-tick.C:
@@ -64,7 +68,7 @@ func (b *sandbox) await(name string, ready func() error, ended chan error) {
 	}
 }
 
-func (b *sandbox) stop(cmd *exec.Cmd, ended chan error) {
+func (b *sandbox) stop(cmd *exec.Cmd, ended <-chan struct{}) {
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		b.t.Errorf("stop %s: %v", cmd.Path, err)
 	}
