@@ -1,6 +1,8 @@
 package cache
 
 import (
+	_ "crypto/sha256" // so that digests of both algorithms of the OCI specification are valid
+	_ "crypto/sha512"
 	"fmt"
 	"strings"
 

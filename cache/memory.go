@@ -89,7 +89,7 @@ type (
 		since time.Time // when its records were last known to be used; see Records.use
 	}
 	heldTag struct {
-		digest  digest.Digest
+		record  tagRecord
 		expires time.Time
 	}
 	heldSeen struct {

@@ -89,7 +89,7 @@ func TestMemoryKeepsNamesApart(t *testing.T) {
 	m := testMemory(t, 1<<20)
 	d := digest.FromString("x")
 	a, b := Repo{"r", "a"}, Repo{"r", "a/b"}
-	m.setTag(a, "b", &heldTag{digest: d})
+	m.setTag(a, "b", &heldTag{record: tagRecord{Digest: d}})
 	m.setManifest(a, &heldManifest{Manifest: Manifest{Digest: d}})
 	m.settle()
 	if _, ok := m.tag(b, "b"); ok {
@@ -101,7 +101,7 @@ func TestMemoryKeepsNamesApart(t *testing.T) {
 	if _, ok := m.seen(a, "b"); ok {
 		t.Error("a tag was found as a digest")
 	}
-	if h, ok := m.tag(a, "b"); !ok || h.digest != d {
+	if h, ok := m.tag(a, "b"); !ok || h.record.Digest != d {
 		t.Error("the tag was not found")
 	}
 	m.forgetRecords()

@@ -1,8 +1,11 @@
 package cache
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"iter"
 	"log/slog"
 	"sync"
 	"time"
@@ -129,20 +132,28 @@ func (r *Records) get(ctx context.Context, key string) ([]byte, error) {
 	return w.record, nil
 }
 
-// has reports whether there is a record, without reading it.
-func (r *Records) has(ctx context.Context, key string) (bool, error) {
+// stat gives the size of a record without reading it; storage.ErrNotFound is the only miss.
+func (r *Records) stat(ctx context.Context, key string) (int64, error) {
 	r.mu.Lock()
 	w, ok := r.waiting[key]
 	r.mu.Unlock()
-	if ok {
-		return w.record != nil, nil
+	switch {
+	case !ok:
+		info, err := r.store.Stat(ctx, key)
+		return info.Size, err
+	case w.record == nil:
+		return 0, storage.ErrNotFound
 	}
-	_, err := r.store.Stat(ctx, key)
-	if errors.Is(err, storage.ErrNotFound) {
-		return false, nil
-	}
-	return err == nil, err
+	return int64(len(w.record)), nil
 }
+
+// list yields the records that are in the store; Flush first to see those that wait.
+func (r *Records) list(ctx context.Context, prefix, after string) iter.Seq2[storage.Info, error] {
+	return r.store.List(ctx, prefix, after)
+}
+
+// remove removes a record now. One that waits to be written comes after it; Flush first.
+func (r *Records) remove(ctx context.Context, key string) error { return r.store.Delete(ctx, key) }
 
 // write hands over records that belong together: they are written in this order, and after the first that fails the rest
 // is dropped, so that no record names another one that is not there. It reports whether they were taken.
@@ -218,13 +229,9 @@ func (r *Records) carryOut(batch []recordWrite) {
 func (r *Records) apply(ctx context.Context, w recordWrite) error {
 	switch w.verb {
 	case verbPut:
-		return r.put(ctx, w.key, w.record)
+		return r.put(ctx, w)
 	case verbCreate:
-		_, err := r.store.PutIf(ctx, w.key, w.record, storage.Absent)
-		if errors.Is(err, storage.ErrConflict) {
-			return nil
-		}
-		return err
+		return r.create(ctx, w)
 	case verbRemove:
 		return r.store.Delete(ctx, w.key)
 	case verbTouch:
@@ -234,19 +241,18 @@ func (r *Records) apply(ctx context.Context, w recordWrite) error {
 	return nil
 }
 
-// put replaces a record. Replicas that share the store may do so at once; whoever is last wins, since each of them wrote
-// something true. Losing three times in a row is as good as winning.
-func (r *Records) put(ctx context.Context, key string, record []byte) error {
-	for range 3 {
-		_, was, err := r.store.Get(ctx, key)
-		if err != nil && !errors.Is(err, storage.ErrNotFound) {
-			return err
-		}
-		if _, err = r.store.PutIf(ctx, key, record, was); !errors.Is(err, storage.ErrConflict) {
-			return err
-		}
+// put replaces whatever is there, readable or not. Replicas that share the store may do so at once: whoever is last wins,
+// since each of them wrote something true.
+func (r *Records) put(ctx context.Context, w recordWrite) error {
+	return r.store.Put(ctx, w.key, bytes.NewReader(w.record), int64(len(w.record)))
+}
+
+func (r *Records) create(ctx context.Context, w recordWrite) error {
+	_, err := r.store.Stat(ctx, w.key)
+	if errors.Is(err, storage.ErrNotFound) {
+		return r.put(ctx, w)
 	}
-	return nil
+	return err
 }
 
 // touch renews the time of a record. Whoever changed or removed it in between has the better word.
@@ -281,4 +287,34 @@ func (r *Records) failed(doing, key string, err error) {
 	if !quiet {
 		r.o.Log.Error("cache record lost", "doing", doing, "key", key, "error", err)
 	}
+}
+
+// readRecord decodes a record. One that makes no sense is removed, and is not there.
+func readRecord[T interface{ valid() bool }](ctx context.Context, r *Records, key string) (T, error) {
+	var v, none T
+	b, err := r.get(ctx, key)
+	if err != nil {
+		if !errors.Is(err, storage.ErrNotFound) && ctx.Err() == nil {
+			r.failed("read", key, err)
+		}
+		return none, err
+	}
+	if err = json.Unmarshal(b, &v); err == nil && !v.valid() {
+		err = errors.New("makes no sense")
+	}
+	if err != nil {
+		r.failed("decode", key, err)
+		r.write(ctx, recordWrite{verb: verbRemove, key: key})
+		return none, storage.ErrNotFound
+	}
+	return v, nil
+}
+
+// encodeRecord is the inverse of readRecord's decoding, for this package's own record types, which always have a JSON form.
+func encodeRecord(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return b
 }

@@ -2,7 +2,6 @@ package cache
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 
 	"github.com/entrepot/entrepot/storage"
@@ -29,6 +28,9 @@ type seenRecord struct {
 	Size      int64  `json:"size"`
 }
 
+// valid is what readRecord asks of every record.
+func (r seenRecord) valid() bool { return r.Size >= -1 }
+
 // Has reports whether a repository has a blob or a manifest, as far as it is known here. An error says nothing about that.
 func (s *Seen) Has(ctx context.Context, repo Repo, d digest.Digest) (bool, error) {
 	_, err := s.get(ctx, repo, d)
@@ -39,11 +41,13 @@ func (s *Seen) Has(ctx context.Context, repo Repo, d digest.Digest) (bool, error
 }
 
 // Add notes that a repository has a blob or a manifest. It is visible at once and written later; while the disk cannot
-// keep up, it waits for that or for the end of ctx. The media type may be empty for a blob, and a size unknown is -1.
+// keep up, it waits for that or for the end of ctx. The media type is that of a manifest and empty for a blob; a size
+// unknown is -1.
 func (s *Seen) Add(ctx context.Context, repo Repo, d digest.Digest, mediaType string, size int64) {
 	rec := seenRecord{MediaType: mediaType, Size: size}
-	if h, ok := s.memory.seen(repo, d); ok && h.record == rec {
-		return
+	old, err := s.get(ctx, repo, d)
+	if err == nil && (old == rec || mediaType == "" && old.MediaType != "") {
+		return // a manifest asked for as a blob stays a manifest
 	}
 	s.remember(repo, d, rec)
 	s.records.write(ctx, s.writes(repo, d, rec)...)
@@ -78,31 +82,4 @@ func (s *Seen) get(ctx context.Context, repo Repo, d digest.Digest) (seenRecord,
 		return h.record, nil
 	}
 	return rec, err
-}
-
-// readRecord decodes a record. One that does not decode is removed, and is not there.
-func readRecord[T any](ctx context.Context, r *Records, key string) (T, error) {
-	var v T
-	b, err := r.get(ctx, key)
-	if err != nil {
-		if !errors.Is(err, storage.ErrNotFound) && ctx.Err() == nil {
-			r.failed("read", key, err)
-		}
-		return v, err
-	}
-	if err := json.Unmarshal(b, &v); err != nil {
-		r.failed("decode", key, err)
-		r.write(ctx, recordWrite{verb: verbRemove, key: key})
-		return *new(T), storage.ErrNotFound
-	}
-	return v, nil
-}
-
-// encodeRecord is the inverse of readRecord's decoding, for this package's own record types, which always have a JSON form.
-func encodeRecord(v any) []byte {
-	b, err := json.Marshal(v)
-	if err != nil {
-		panic(err)
-	}
-	return b
 }

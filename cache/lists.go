@@ -1,0 +1,141 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+const (
+	mostListed    = 10_000  // entries of a list that asks for all
+	mostReferrers = 4 << 20 // bytes of a referrers record
+)
+
+// Tags lists the tags of a repository as upstream does. While upstream is out it lists those that are cached, and warns;
+// if there are none, the outage is the answer. n < 0 asks for as many as come at once.
+func (m *Manifests) Tags(ctx context.Context, l Lister, n int, last string) (tags []string, more bool, text string, err error) {
+	tags, more, err = l.ListTags(ctx, n, last)
+	if !IsOutage(err) {
+		return tags, more, "", err
+	}
+	repo := l.Repo()
+	cached, more, cacheErr := m.cachedTags(ctx, repo, n, last)
+	if cacheErr != nil || len(cached) == 0 && last == "" {
+		return nil, false, "", err
+	}
+	m.o.Events.Stale(repo.Registry, string(cause(err)))
+	return cached, more, warning(repo.Registry, err, "only cached tags are listed"), nil
+}
+
+func (m *Manifests) cachedTags(ctx context.Context, repo Repo, n int, last string) (tags []string, more bool, err error) {
+	if err := m.records.Flush(ctx); err != nil {
+		return nil, false, err
+	}
+	if n < 0 || n > mostListed {
+		n = mostListed
+	}
+	folder := tagKey(repo, "")
+	for info, err := range m.records.list(ctx, folder, folder+last) {
+		switch {
+		case err != nil:
+			return nil, false, err
+		case len(tags) == n:
+			return tags, true, nil
+		}
+		tags = append(tags, strings.TrimPrefix(info.Key, folder))
+	}
+	return tags, false, nil
+}
+
+// referrersRecord is what upstream last said refers to a manifest.
+type referrersRecord struct {
+	Index   ocispec.Index `json:"index"`
+	Checked time.Time     `json:"checked"`
+}
+
+func (r referrersRecord) valid() bool { return !r.Checked.IsZero() }
+
+// Referrers gives the index of what refers to a manifest, remembered as long as a tag. The text is that of a warning, empty
+// unless upstream is out and the answer stale.
+func (m *Manifests) Referrers(ctx context.Context, l Lister, d digest.Digest) (ocispec.Index, string, error) {
+	repo := l.Repo()
+	d = digest.Digest(strings.Clone(string(d)))
+	old, oldErr := m.knownReferrers(ctx, repo, d)
+	if oldErr == nil && m.isFresh(old) {
+		return old.Index, "", nil
+	}
+	rec, err := share(ctx, m.flights, flightKey("referrers", repo, string(d)), func(ctx context.Context) (referrersRecord, error) {
+		return m.askReferrers(ctx, l, d)
+	})
+	if IsOutage(err) && oldErr == nil {
+		res := resolution{record: tagRecord{Checked: old.Checked}, outage: err}
+		return old.Index, m.warn(repo.Registry, res), nil
+	}
+	return rec.Index, "", err
+}
+
+func (m *Manifests) askReferrers(ctx context.Context, l Lister, d digest.Digest) (referrersRecord, error) {
+	if rec, err := m.knownReferrers(ctx, l.Repo(), d); err == nil && m.isFresh(rec) {
+		return rec, nil
+	}
+	index, err := l.FetchReferrers(ctx, d)
+	if err != nil {
+		return referrersRecord{}, err
+	}
+	rec := referrersRecord{Index: index, Checked: m.o.Now()}
+	if b := encodeRecord(rec); len(b) <= mostReferrers {
+		m.records.write(ctx, recordWrite{verb: verbPut, key: referrerKey(l.Repo(), d), record: b})
+	}
+	return rec, nil
+}
+
+func (m *Manifests) knownReferrers(ctx context.Context, repo Repo, d digest.Digest) (referrersRecord, error) {
+	if err := d.Validate(); err != nil {
+		return referrersRecord{}, err
+	}
+	return readRecord[referrersRecord](ctx, m.records, referrerKey(repo, d))
+}
+
+func (m *Manifests) isFresh(rec referrersRecord) bool {
+	age := m.o.Now().Sub(rec.Checked)
+	return age >= 0 && age < m.o.TTLs.usual
+}
+
+// Names lists the repositories of a registry of which something was pulled, in byte order, and whether there are more.
+// n < 0 asks for all. The records are in the order of their keys, where a '/' sorts as '!', so each page looks at all of
+// them and keeps the least names in memory, never more than one page.
+func (m *Manifests) Names(ctx context.Context, registry string, n int, last string) (names []string, more bool, err error) {
+	if registry == "" {
+		return nil, false, errors.New("names: no registry")
+	}
+	if n < 0 || n > mostListed {
+		n = mostListed
+	}
+	if err := m.records.Flush(ctx); err != nil {
+		return nil, false, err
+	}
+	for info, err := range m.records.list(ctx, nameFolder+registry+"/", "") {
+		if err != nil {
+			return nil, false, err
+		}
+		repo, _, err := parseKey(nameFolder, info.Key)
+		if err != nil || repo.Name <= last {
+			continue
+		}
+		at, _ := slices.BinarySearch(names, repo.Name)
+		if at == n {
+			more = true
+			continue
+		}
+		names = slices.Insert(names, at, repo.Name)
+		if len(names) > n {
+			names, more = names[:n], true
+		}
+	}
+	return names, more, nil
+}
