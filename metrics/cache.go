@@ -1,0 +1,88 @@
+package metrics
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/entrepot/entrepot/cache"
+)
+
+// Cache counts what happens in the cache.
+type Cache struct {
+	registries registries
+
+	started, joined, resumed prometheus.Counter
+	ended                    *children[cache.Outcome, prometheus.Counter]
+	running                  prometheus.Gauge
+
+	streamed     *children[string, prometheus.Counter]
+	evictions    prometheus.Counter
+	evictedBytes prometheus.Counter
+	unverified   prometheus.Counter
+	stale        *children[staleKey, prometheus.Counter]
+	prefetched   *children[bool, prometheus.Counter]
+}
+
+var _ cache.Events = (*Cache)(nil)
+
+type staleKey struct{ registry, cause string }
+
+// NewCache registers the cache's metrics. upstreams are the registry labels that may occur.
+func NewCache(r prometheus.Registerer, upstreams []string) *Cache {
+	ended := counters(r, "fill", "ended_total", "Fills that ended, by outcome: complete, corrupt, failed, paused.", "outcome")
+	streamed := counters(r, "cache", "streamed_total", "Blobs that went past the cache, by reason: full, disk, busy.", "reason")
+	stale := counters(r, "cache", "stale_total", "Stale answers, by the cause of upstream's silence.", "registry", "cause")
+	prefetched := counters(r, "cache", "prefetches_total", "Layers that were to be fetched ahead, by result: queued, dropped.", "result")
+	c := &Cache{
+		registries: newRegistries(upstreams),
+
+		started: counter(r, "fill", "started_total", "Fills that were begun."),
+		joined:  counter(r, "fill", "joined_total", "Readers that followed a fill which another one had begun."),
+		resumed: counter(r, "fill", "resumed_total", "Broken upstream connections after which a fill went on at its offset."),
+		ended: newChildren(func(o cache.Outcome) prometheus.Counter {
+			return ended.WithLabelValues(string(o))
+		}),
+		running: gauges(r, "fill", "running", "Fills under way.").WithLabelValues(),
+
+		streamed: newChildren(func(reason string) prometheus.Counter {
+			return streamed.WithLabelValues(reason)
+		}),
+		evictions:    counter(r, "cache", "evictions_total", "Objects that were evicted from the disk tier."),
+		evictedBytes: counter(r, "cache", "evicted_bytes_total", "Bytes that were evicted from the disk tier."),
+		unverified:   counter(r, "cache", "unverified_total", "Partial answers (206) sent before their blob was verified."),
+		stale: newChildren(func(k staleKey) prometheus.Counter {
+			return stale.WithLabelValues(k.registry, k.cause)
+		}),
+		prefetched: newChildren(func(queued bool) prometheus.Counter {
+			return prefetched.WithLabelValues(map[bool]string{true: "queued", false: "dropped"}[queued])
+		}),
+	}
+	return c
+}
+
+func (c *Cache) FillStarted() {
+	c.started.Inc()
+	c.running.Inc()
+}
+
+func (c *Cache) FillJoined()  { c.joined.Inc() }
+func (c *Cache) FillResumed() { c.resumed.Inc() }
+
+func (c *Cache) FillEnded(o cache.Outcome) {
+	c.ended.get(o).Inc()
+	c.running.Dec()
+}
+
+func (c *Cache) Streamed(reason string) { c.streamed.get(word(reason, "full", "disk", "busy")).Inc() }
+
+func (c *Cache) Evicted(bytes int64) {
+	c.evictions.Inc()
+	c.evictedBytes.Add(float64(bytes))
+}
+
+func (c *Cache) Unverified() { c.unverified.Inc() }
+
+func (c *Cache) Stale(registry, cause string) {
+	c.stale.get(staleKey{c.registries.label(registry), cause}).Inc()
+}
+
+func (c *Cache) Prefetched(queued bool) { c.prefetched.get(queued).Inc() }

@@ -1,0 +1,191 @@
+package metrics
+
+import (
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/entrepot/entrepot/cache"
+	"github.com/entrepot/entrepot/proxy/upstream"
+)
+
+// expect compares the named metrics of a registry with their text form.
+func expect(t *testing.T, r prometheus.Gatherer, want string) {
+	t.Helper()
+	var names []string
+	var text strings.Builder
+	for line := range strings.Lines(want) {
+		if line = strings.TrimSpace(line); line == "" {
+			continue
+		}
+		text.WriteString(line + "\n")
+		if name, found := strings.CutPrefix(line, "# TYPE "); found {
+			names = append(names, strings.Fields(name)[0])
+		}
+	}
+	if len(names) == 0 {
+		t.Fatal("nothing is compared")
+	}
+	if err := testutil.GatherAndCompare(r, strings.NewReader(text.String()), names...); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCacheEvents(t *testing.T) {
+	r := prometheus.NewPedanticRegistry()
+	c := NewCache(r, []string{"docker.io"})
+	c.FillStarted()
+	c.FillStarted()
+	c.FillJoined()
+	c.FillResumed()
+	c.FillEnded(cache.FillComplete)
+	c.Streamed("full")
+	c.Streamed("a reason nobody knows")
+	c.Evicted(100)
+	c.Evicted(11)
+	c.Unverified()
+	c.Stale("docker.io", string(cache.CauseLimited))
+	c.Stale("evil.example", string(cache.CauseLimited))
+	c.Prefetched(true)
+	c.Prefetched(false)
+	expect(t, r, `
+		# HELP entrepot_fill_running Fills under way.
+		# TYPE entrepot_fill_running gauge
+		entrepot_fill_running 1
+		# HELP entrepot_fill_started_total Fills that were begun.
+		# TYPE entrepot_fill_started_total counter
+		entrepot_fill_started_total 2
+		# HELP entrepot_fill_joined_total Readers that followed a fill which another one had begun.
+		# TYPE entrepot_fill_joined_total counter
+		entrepot_fill_joined_total 1
+		# HELP entrepot_fill_resumed_total Broken upstream connections after which a fill went on at its offset.
+		# TYPE entrepot_fill_resumed_total counter
+		entrepot_fill_resumed_total 1
+		# HELP entrepot_fill_ended_total Fills that ended, by outcome: complete, corrupt, failed, paused.
+		# TYPE entrepot_fill_ended_total counter
+		entrepot_fill_ended_total{outcome="complete"} 1
+		# HELP entrepot_cache_streamed_total Blobs that went past the cache, by reason: full, disk, busy.
+		# TYPE entrepot_cache_streamed_total counter
+		entrepot_cache_streamed_total{reason="full"} 1
+		entrepot_cache_streamed_total{reason="other"} 1
+		# HELP entrepot_cache_evictions_total Objects that were evicted from the disk tier.
+		# TYPE entrepot_cache_evictions_total counter
+		entrepot_cache_evictions_total 2
+		# HELP entrepot_cache_evicted_bytes_total Bytes that were evicted from the disk tier.
+		# TYPE entrepot_cache_evicted_bytes_total counter
+		entrepot_cache_evicted_bytes_total 111
+		# HELP entrepot_cache_unverified_total Partial answers (206) sent before their blob was verified.
+		# TYPE entrepot_cache_unverified_total counter
+		entrepot_cache_unverified_total 1
+		# HELP entrepot_cache_stale_total Stale answers, by the cause of upstream's silence.
+		# TYPE entrepot_cache_stale_total counter
+		entrepot_cache_stale_total{cause="limited",registry="docker.io"} 1
+		entrepot_cache_stale_total{cause="limited",registry="other"} 1
+		# HELP entrepot_cache_prefetches_total Layers that were to be fetched ahead, by result: queued, dropped.
+		# TYPE entrepot_cache_prefetches_total counter
+		entrepot_cache_prefetches_total{result="queued"} 1
+		entrepot_cache_prefetches_total{result="dropped"} 1
+	`)
+}
+
+func TestUpstreamEvents(t *testing.T) {
+	r := prometheus.NewPedanticRegistry()
+	u := NewUpstream(r, []string{"docker.io", "gcr.io"})
+	u.Requested("docker.io", upstream.KindBlob, "200", 30*time.Millisecond)
+	u.Requested("docker.io", upstream.KindBlob, "timeout", time.Second)
+	u.Received("docker.io", upstream.KindBlob, 1000)
+	u.Retried("docker.io", upstream.KindManifest)
+	u.BreakerChanged("docker.io", "open")
+	u.RateLimit("docker.io", 100, 76)
+	u.CredentialRefused("gcr.io", true)
+	expect(t, r, `
+		# HELP entrepot_upstream_requests_total Requests to upstreams, by what was asked and status, or timeout, failed, canceled.
+		# TYPE entrepot_upstream_requests_total counter
+		entrepot_upstream_requests_total{kind="blob",outcome="200",registry="docker.io"} 1
+		entrepot_upstream_requests_total{kind="blob",outcome="timeout",registry="docker.io"} 1
+		# HELP entrepot_upstream_received_bytes_total Body bytes received from upstreams.
+		# TYPE entrepot_upstream_received_bytes_total counter
+		entrepot_upstream_received_bytes_total{kind="blob",registry="docker.io"} 1000
+		# HELP entrepot_upstream_retries_total Requests that were sent again.
+		# TYPE entrepot_upstream_retries_total counter
+		entrepot_upstream_retries_total{kind="manifest",registry="docker.io"} 1
+		# HELP entrepot_upstream_breaker_state 0 closed, 1 half-open, 2 open: upstream is known to be down and not asked.
+		# TYPE entrepot_upstream_breaker_state gauge
+		entrepot_upstream_breaker_state{registry="docker.io"} 2
+		entrepot_upstream_breaker_state{registry="gcr.io"} 0
+		# HELP entrepot_upstream_ratelimit_limit Pulls that upstream allows, as it said last.
+		# TYPE entrepot_upstream_ratelimit_limit gauge
+		entrepot_upstream_ratelimit_limit{registry="docker.io"} 100
+		# HELP entrepot_upstream_ratelimit_remaining Pulls that are left, as upstream said last.
+		# TYPE entrepot_upstream_ratelimit_remaining gauge
+		entrepot_upstream_ratelimit_remaining{registry="docker.io"} 76
+		# HELP entrepot_upstream_credential_refused 1 while upstream refuses our credential for everything.
+		# TYPE entrepot_upstream_credential_refused gauge
+		entrepot_upstream_credential_refused{registry="docker.io"} 0
+		entrepot_upstream_credential_refused{registry="gcr.io"} 1
+	`)
+	if n, err := testutil.GatherAndCount(r, "entrepot_upstream_request_duration_seconds"); err != nil || n != 1 {
+		t.Errorf("%d duration histograms, want 1", n)
+	}
+}
+
+func TestTiersAreReadAtTheScrape(t *testing.T) {
+	r := prometheus.NewPedanticRegistry()
+	used := int64(1)
+	RegisterTiers(r, Tier{Name: "disk", Limit: 100, Used: func() int64 { return used }}, Tier{Name: "memory", Limit: 10, Used: func() int64 { return 0 }})
+	RegisterBuild(r, "v1", "abc", "go1")
+	used = 42
+	expect(t, r, `
+		# HELP entrepot_tier_limit_bytes Size limit of a tier of the cache.
+		# TYPE entrepot_tier_limit_bytes gauge
+		entrepot_tier_limit_bytes{tier="disk"} 100
+		entrepot_tier_limit_bytes{tier="memory"} 10
+		# HELP entrepot_tier_used_bytes Bytes kept in a tier of the cache.
+		# TYPE entrepot_tier_used_bytes gauge
+		entrepot_tier_used_bytes{tier="disk"} 42
+		entrepot_tier_used_bytes{tier="memory"} 0
+		# HELP entrepot_build_info 1, with the version of this binary.
+		# TYPE entrepot_build_info gauge
+		entrepot_build_info{commit="abc",goversion="go1",version="v1"} 1
+	`)
+}
+
+func TestEventsOfARunningSystemAllocateNothing(t *testing.T) {
+	r := prometheus.NewRegistry()
+	c, u := NewCache(r, []string{"docker.io"}), NewUpstream(r, []string{"docker.io"})
+	allocations := testing.AllocsPerRun(100, func() {
+		c.FillStarted()
+		c.FillEnded(cache.FillComplete)
+		c.Stale("docker.io", "timeout")
+		c.Streamed("busy")
+		u.Requested("docker.io", upstream.KindBlob, "206", time.Second)
+		u.Received("docker.io", upstream.KindBlob, 1)
+	})
+	if allocations != 0 {
+		t.Errorf("%v allocations", allocations)
+	}
+}
+
+func TestOneChildPerKeyHoweverManyAsk(t *testing.T) {
+	vec := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "x"}, []string{"l"})
+	c := newChildren(func(l string) prometheus.Counter { return vec.WithLabelValues(l) })
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			for _, label := range []string{"a", "b", "c", "d"}[i%4:] {
+				c.get(label).Inc()
+			}
+		})
+	}
+	all.Wait()
+	if got := testutil.ToFloat64(c.get("d")); got != 8 {
+		t.Errorf("d was counted %v times, want 8", got)
+	}
+	if n := testutil.CollectAndCount(vec); n != 4 {
+		t.Errorf("%d children, want 4", n)
+	}
+}
