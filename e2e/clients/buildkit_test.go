@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/entrepot/entrepot/e2e/fakehub"
+	"github.com/entrepot/entrepot/e2e/sandbox"
 	"github.com/entrepot/entrepot/e2e/tools"
 )
 
@@ -29,8 +30,8 @@ func TestStargzLazyPull(t *testing.T) {
 
 	build := func(t *testing.T, file int) {
 		r := b.build("docker.io/library/lazy:1", "/app", fmt.Sprintf("/data-%d", file))
-		if want := fmt.Sprintf("app read 1 files, %d bytes", lazyFileSize); r.err != nil || !strings.Contains(r.all, want) {
-			t.Fatalf("build: %v, want %q\n%s", r.err, want, r.all)
+		if want := fmt.Sprintf("app read 1 files, %d bytes", lazyFileSize); r.Err != nil || !strings.Contains(r.All, want) {
+			t.Fatalf("build: %v, want %q\n%s", r.Err, want, r.All)
 		}
 		if moved := m.moved.Swap(0); moved > img.Size()/4 {
 			t.Errorf("the client took %d bytes to read %d of an image of %d", moved, lazyFileSize, img.Size())
@@ -46,16 +47,16 @@ func TestStargzLazyPull(t *testing.T) {
 
 // buildkit is a daemon and the buildctl command.
 type buildkit struct {
-	*sandbox
+	*sandbox.Sandbox
 	socket string
-	last   *result
+	last   *sandbox.Result
 }
 
 func newBuildkit(t *testing.T, m mirror) buildkit {
 	t.Helper()
-	b := buildkit{newSandbox(t, tools.Buildkit(), tools.Runc()), "", &result{}}
-	b.socket = "unix://" + b.dir + "/buildkitd.sock"
-	config := b.file("buildkitd.toml", `root = "`+b.dir+`/root"
+	b := buildkit{sandbox.New(t, tools.Buildkit(), tools.Runc()), "", &sandbox.Result{}}
+	b.socket = "unix://" + b.Dir + "/buildkitd.sock"
+	config := b.File("buildkitd.toml", `root = "`+b.Dir+`/root"
 [grpc]
   address = ["`+b.socket+`"]
 [worker.containerd]
@@ -72,34 +73,34 @@ func newBuildkit(t *testing.T, m mirror) buildkit {
 [registry."`+m.addr+`"]
   http = true
 `)
-	ready := func() error { return b.quiet("buildctl", "--addr", b.socket, "debug", "workers").err }
-	b.daemon(ready, "buildkitd", "--config", config)
+	ready := func() error { return b.Quiet("buildctl", "--addr", b.socket, "debug", "workers").Err }
+	b.Daemon(ready, "buildkitd", "--config", config)
 	return b
 }
 
 // build runs one program in an image.
-func (b buildkit) build(from, program string, args ...string) result {
+func (b buildkit) build(from, program string, args ...string) sandbox.Result {
 	words := append([]string{program}, args...)
 	dockerfile := fmt.Sprintf("FROM %s\nRUN [\"%s\"]\n", from, strings.Join(words, `","`))
-	b.file("context/Dockerfile", dockerfile)
-	return b.try("buildctl", "--addr", b.socket, "build", "--frontend", "dockerfile.v0", "--progress", "plain", "--no-cache",
-		"--local", "context="+b.dir+"/context", "--local", "dockerfile="+b.dir+"/context")
+	b.File("context/Dockerfile", dockerfile)
+	return b.Try("buildctl", "--addr", b.socket, "build", "--frontend", "dockerfile.v0", "--progress", "plain", "--no-cache",
+		"--local", "context="+b.Dir+"/context", "--local", "dockerfile="+b.Dir+"/context")
 }
 
 // pull is a build that runs the image's program: a FROM alone is not fetched.
-func (b buildkit) pull(ref string) result {
+func (b buildkit) pull(ref string) sandbox.Result {
 	*b.last = b.build(ref, "/app")
 	return *b.last
 }
 
 func (b buildkit) use(t *testing.T, ref string, img image) {
 	t.Helper()
-	if !strings.Contains(b.last.all, img.prints) {
-		t.Errorf("%s did not print %q:\n%s", ref, img.prints, b.last.all)
+	if !strings.Contains(b.last.All, img.prints) {
+		t.Errorf("%s did not print %q:\n%s", ref, img.prints, b.last.All)
 	}
 }
 
 func (b buildkit) forget(t *testing.T) {
 	t.Helper()
-	b.run("buildctl", "--addr", b.socket, "prune", "--all")
+	b.Run("buildctl", "--addr", b.socket, "prune", "--all")
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/entrepot/entrepot/e2e/fakehub"
+	"github.com/entrepot/entrepot/e2e/sandbox"
 	"github.com/entrepot/entrepot/e2e/tools"
 )
 
@@ -20,23 +21,23 @@ func TestContainerd(t *testing.T) {
 
 // ctr is a daemon and the ctr command.
 type ctr struct {
-	*sandbox
+	*sandbox.Sandbox
 	socket, hosts string
 }
 
 func newContainerd(t *testing.T, m mirror, registries ...string) ctr {
 	t.Helper()
-	b := newSandbox(t, tools.Containerd(), tools.Runc())
-	c := ctr{b, b.dir + "/containerd.sock", b.dir + "/certs.d"}
+	b := sandbox.New(t, tools.Containerd(), tools.Runc())
+	c := ctr{b, b.Dir + "/containerd.sock", b.Dir + "/certs.d"}
 	for _, registry := range registries {
-		b.file("certs.d/"+registry+"/hosts.toml", `server = "https://`+registry+`"
+		b.File("certs.d/"+registry+"/hosts.toml", `server = "https://`+registry+`"
 [host."http://`+m.addr+`"]
   capabilities = ["pull", "resolve"]
 `)
 	}
-	config := b.file("containerd.toml", `version = 3
-root = "`+b.dir+`/root"
-state = "`+b.dir+`/state"
+	config := b.File("containerd.toml", `version = 3
+root = "`+b.Dir+`/root"
+state = "`+b.Dir+`/state"
 disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime"]
 [grpc]
   address = "`+c.socket+`"
@@ -44,21 +45,21 @@ disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", 
   address = "`+c.socket+`.ttrpc"
 `)
 	ready := func() error {
-		return b.quiet("ctr", "--address", c.socket, "version").err
+		return b.Quiet("ctr", "--address", c.socket, "version").Err
 	}
-	b.daemon(ready, "containerd", "--config", config)
+	b.Daemon(ready, "containerd", "--config", config)
 	return c
 }
 
 func (c ctr) ctr(args ...string) []string { return append([]string{"--address", c.socket}, args...) }
 
-func (c ctr) pull(ref string) result {
-	return c.try("ctr", c.ctr("images", "pull", "--hosts-dir", c.hosts, ref)...)
+func (c ctr) pull(ref string) sandbox.Result {
+	return c.Try("ctr", c.ctr("images", "pull", "--hosts-dir", c.hosts, ref)...)
 }
 
 func (c ctr) use(t *testing.T, ref string, img image) {
 	t.Helper()
-	out := c.run("ctr", c.ctr("run", "--rm", ref, "app")...)
+	out := c.Run("ctr", c.ctr("run", "--rm", ref, "app")...)
 	if !strings.Contains(out, img.prints) {
 		t.Errorf("%s did not print %q:\n%s", ref, img.prints, out)
 	}
@@ -66,10 +67,10 @@ func (c ctr) use(t *testing.T, ref string, img image) {
 
 func (c ctr) forget(t *testing.T) {
 	t.Helper()
-	if names := strings.Fields(c.run("ctr", c.ctr("images", "list", "--quiet")...)); len(names) > 0 {
-		c.run("ctr", c.ctr(append([]string{"images", "remove", "--sync"}, names...)...)...)
+	if names := strings.Fields(c.Run("ctr", c.ctr("images", "list", "--quiet")...)); len(names) > 0 {
+		c.Run("ctr", c.ctr(append([]string{"images", "remove", "--sync"}, names...)...)...)
 	}
-	if left := c.run("ctr", c.ctr("content", "list", "--quiet")...); left != "" {
+	if left := c.Run("ctr", c.ctr("content", "list", "--quiet")...); left != "" {
 		t.Fatalf("content is left:\n%s", left)
 	}
 }

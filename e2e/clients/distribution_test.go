@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/entrepot/entrepot/e2e/fakehub"
+	"github.com/entrepot/entrepot/e2e/sandbox"
 	"github.com/entrepot/entrepot/e2e/server"
 	"github.com/entrepot/entrepot/e2e/tools"
 )
@@ -17,7 +18,7 @@ func TestDistributionUpstream(t *testing.T) {
 	source := newUpstream(t, fakehub.Options{NoAuth: true}, "docker.io", "library/app", 18)
 	registry := newDistribution(t)
 	for _, tag := range []string{"1", "multi"} {
-		registry.run("crane", "copy", source.Addr()+"/library/app:"+tag, registry.addr+"/team/app:"+tag)
+		registry.Run("crane", "copy", source.Addr()+"/library/app:"+tag, registry.addr+"/team/app:"+tag)
 	}
 	s := server.Start(t, server.Options{
 		Upstreams: []server.Upstream{{Host: "quay.io", URL: "http://" + registry.addr}},
@@ -37,8 +38,8 @@ func TestDistributionUpstream(t *testing.T) {
 	t.Run("cold", pulls)
 	t.Run("warm", pulls)
 	t.Run("an absent tag", func(t *testing.T) {
-		if r := c.pull("quay.io/team/app:absent"); r.err == nil || !strings.Contains(r.all, "not found") {
-			t.Errorf("%v\n%s", r.err, r.all)
+		if r := c.pull("quay.io/team/app:absent"); r.Err == nil || !strings.Contains(r.All, "not found") {
+			t.Errorf("%v\n%s", r.Err, r.All)
 		}
 	})
 	registry.end()
@@ -47,17 +48,17 @@ func TestDistributionUpstream(t *testing.T) {
 
 // distribution is the reference registry.
 type distribution struct {
-	*sandbox
+	*sandbox.Sandbox
 	addr string
 	end  func()
 }
 
 func newDistribution(t *testing.T) distribution {
 	t.Helper()
-	b := newSandbox(t, tools.Distribution(), tools.Crane())
-	b.env = append(b.env, "OTEL_TRACES_EXPORTER=none")
-	d := distribution{sandbox: b, addr: server.FreeAddr(t)}
-	config := b.file("registry.yml", fmt.Sprintf("version: 0.1\nstorage: {filesystem: {rootdirectory: %s/registry}}\nhttp: {addr: %q}\n", b.dir, d.addr))
+	b := sandbox.New(t, tools.Distribution(), tools.Crane())
+	b.Env = append(b.Env, "OTEL_TRACES_EXPORTER=none")
+	d := distribution{Sandbox: b, addr: server.FreeAddr(t)}
+	config := b.File("registry.yml", fmt.Sprintf("version: 0.1\nstorage: {filesystem: {rootdirectory: %s/registry}}\nhttp: {addr: %q}\n", b.Dir, d.addr))
 	ready := func() error {
 		resp, err := http.Get("http://" + d.addr + "/v2/")
 		if err != nil {
@@ -65,6 +66,6 @@ func newDistribution(t *testing.T) distribution {
 		}
 		return resp.Body.Close()
 	}
-	d.end = b.daemon(ready, "registry", "serve", config)
+	d.end = b.Daemon(ready, "registry", "serve", config)
 	return d
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/entrepot/entrepot/e2e/fakehub"
+	"github.com/entrepot/entrepot/e2e/sandbox"
 	"github.com/entrepot/entrepot/e2e/tools"
 )
 
@@ -12,40 +13,33 @@ import (
 func TestDockerd20(t *testing.T) {
 	hub := newUpstream(t, fakehub.Options{}, "docker.io", "library/app", 1)
 	m := newMirror(t, hub)
-	d := newDocker(t, newSandbox(t), m, "--storage-driver", "overlay2")
+	d := newDocker(t, sandbox.New(t), m, "--storage-driver", "overlay2")
 	testPulls(t, d, m, hub, "Error response from daemon")
 }
 
 // The daemon of the 29 line: containerd image store, ?ns=docker.io, no ping. Here Docker Hub speaks TLS.
 func TestDockerd29(t *testing.T) {
 	hub := newUpstream(t, fakehub.Options{TLS: true}, "docker.io", "library/app", 2)
-	b := newSandbox(t, tools.Dockerd29(), tools.Containerd(), tools.Runc())
-	b.env = append(b.env, "DOCKER_MIN_API_VERSION=1.41") // Debian's docker command speaks no newer one
+	b := sandbox.New(t, tools.Dockerd29(), tools.Containerd(), tools.Runc())
+	b.Env = append(b.Env, "DOCKER_MIN_API_VERSION=1.41") // Debian's docker command speaks no newer one
 	m := newMirror(t, hub)
 	testPulls(t, newDocker(t, b, m), m, hub, "not found")
 }
 
 // docker is a daemon and the docker command.
-type docker struct{ *sandbox }
+type docker struct{ *sandbox.Sandbox }
 
-func newDocker(t *testing.T, b *sandbox, m mirror, args ...string) docker {
+func newDocker(t *testing.T, b *sandbox.Sandbox, m mirror, args ...string) docker {
 	t.Helper()
-	socket := "unix://" + b.dir + "/docker.sock"
-	b.env = append(b.env, "DOCKER_HOST="+socket)
-	args = append([]string{"--data-root", b.dir + "/data", "--exec-root", b.dir + "/exec", "--pidfile", b.dir + "/pid", "-H", socket,
-		"--config-file", b.file("daemon.json", `{"registry-mirrors": ["http://`+m.addr+`"]}`), "--bridge=none", "--iptables=false"}, args...)
-	ready := func() error {
-		return b.quiet("docker", "version").err
-	}
-	b.daemon(ready, "dockerd", args...)
+	b.Dockerd(`{"registry-mirrors": ["http://`+m.addr+`"]}`, append([]string{"--bridge=none", "--iptables=false"}, args...)...)
 	return docker{b}
 }
 
-func (d docker) pull(ref string) result { return d.try("docker", "pull", ref) }
+func (d docker) pull(ref string) sandbox.Result { return d.Try("docker", "pull", ref) }
 
 func (d docker) use(t *testing.T, ref string, img image) {
 	t.Helper()
-	out := d.run("docker", "run", "--rm", "--network", "none", ref)
+	out := d.Run("docker", "run", "--rm", "--network", "none", ref)
 	if !strings.Contains(out, img.prints) {
 		t.Errorf("%s did not print %q:\n%s", ref, img.prints, out)
 	}
@@ -53,8 +47,8 @@ func (d docker) use(t *testing.T, ref string, img image) {
 
 func (d docker) forget(t *testing.T) {
 	t.Helper()
-	d.run("docker", "image", "prune", "--all", "--force")
-	if left := d.run("docker", "image", "ls", "--quiet"); left != "" {
+	d.Run("docker", "image", "prune", "--all", "--force")
+	if left := d.Run("docker", "image", "ls", "--quiet"); left != "" {
 		t.Fatalf("images are left:\n%s", left)
 	}
 }

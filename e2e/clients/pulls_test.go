@@ -9,11 +9,12 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/entrepot/entrepot/e2e/fakehub"
+	"github.com/entrepot/entrepot/e2e/sandbox"
 )
 
 // client is one way to pull images. References are full: "docker.io/library/app:1".
 type client interface {
-	pull(ref string) result
+	pull(ref string) sandbox.Result
 	use(t *testing.T, ref string, img image) // runs or inspects what was pulled
 	forget(t *testing.T)                     // everything that was pulled
 }
@@ -69,19 +70,19 @@ func testPulls(t *testing.T, c client, m mirror, u upstream, absent string) {
 
 func mustPull(t *testing.T, c client, ref string, img image) {
 	t.Helper()
-	if r := c.pull(ref); r.err != nil {
-		t.Fatalf("pull %s: %v\n%s", ref, r.err, r.all)
+	if r := c.pull(ref); r.Err != nil {
+		t.Fatalf("pull %s: %v\n%s", ref, r.Err, r.All)
 	}
 	c.use(t, ref, img)
 }
 
 func wantAbsent(t *testing.T, c client, u upstream, says string) {
 	r := c.pull(u.ref("absent"))
-	if r.err == nil {
-		t.Fatalf("pulled a tag that does not exist:\n%s", r.all)
+	if r.Err == nil {
+		t.Fatalf("pulled a tag that does not exist:\n%s", r.All)
 	}
-	if !strings.Contains(r.all, says) {
-		t.Errorf("the client does not say %q:\n%s", says, r.all)
+	if !strings.Contains(r.All, says) {
+		t.Errorf("the client does not say %q:\n%s", says, r.All)
 	}
 	if u.Count(fakehub.KindManifestHead, fakehub.KindManifestGet) == 0 {
 		t.Errorf("%s was never asked", u.host)

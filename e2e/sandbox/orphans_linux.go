@@ -1,4 +1,4 @@
-package clients
+package sandbox
 
 import (
 	"os/exec"

@@ -1,4 +1,4 @@
-package clients
+package sandbox
 
 import (
 	"context"
@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/entrepot/entrepot/e2e/server"
 )
 
 const (
@@ -16,15 +18,15 @@ const (
 	stopLimit  = 30 * time.Second
 )
 
-// daemon runs a program until the test or end ends it, and waits until ready succeeds. When the test fails, the program's
+// Daemon runs a program until the test or end ends it, and waits until ready succeeds. When the test fails, the program's
 // log stays in e2e/out.
-func (b *sandbox) daemon(ready func() error, name string, args ...string) (end func()) {
+func (b *Sandbox) Daemon(ready func() error, name string, args ...string) (end func()) {
 	b.t.Helper()
 	cmd, err := b.command(context.Background(), name, args...)
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	logFile, err := os.Create(filepath.Join(b.dir, name+".log"))
+	logFile, err := os.Create(filepath.Join(b.Dir, name+".log"))
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -48,7 +50,7 @@ func (b *sandbox) daemon(ready func() error, name string, args ...string) (end f
 }
 
 // await polls, for none of the daemons says when it is ready.
-func (b *sandbox) await(name string, ready func() error, ended <-chan struct{}) {
+func (b *Sandbox) await(name string, ready func() error, ended <-chan struct{}) {
 	b.t.Helper()
 	deadline := time.After(startLimit)
 	tick := time.NewTicker(100 * time.Millisecond)
@@ -68,7 +70,7 @@ func (b *sandbox) await(name string, ready func() error, ended <-chan struct{}) 
 	}
 }
 
-func (b *sandbox) stop(cmd *exec.Cmd, ended <-chan struct{}) {
+func (b *Sandbox) stop(cmd *exec.Cmd, ended <-chan struct{}) {
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		b.t.Errorf("stop %s: %v", cmd.Path, err)
 	}
@@ -81,14 +83,14 @@ func (b *sandbox) stop(cmd *exec.Cmd, ended <-chan struct{}) {
 	}
 }
 
-func (b *sandbox) keepLog(logFile *os.File) {
+func (b *Sandbox) keepLog(logFile *os.File) {
 	logFile.Close()
 	if !b.t.Failed() {
 		return
 	}
 	text, err := os.ReadFile(logFile.Name())
 	if err == nil {
-		kept := filepath.Join("..", "out", strings.ReplaceAll(b.t.Name(), "/", "-")+"-"+filepath.Base(logFile.Name()))
+		kept := filepath.Join(server.Root(), "e2e", "out", strings.ReplaceAll(b.t.Name(), "/", "-")+"-"+filepath.Base(logFile.Name()))
 		err = errors.Join(os.MkdirAll(filepath.Dir(kept), 0o755), os.WriteFile(kept, text, 0o644))
 		b.t.Logf("log kept: %s", kept)
 	}
