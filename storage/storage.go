@@ -16,6 +16,15 @@ var ErrNotFound = errors.New("object not found")
 // ErrConflict says that a conditional write lost: the record is not at the version named.
 var ErrConflict = errors.New("record was changed by somebody else")
 
+// ErrRange says that a range begins before an object or beyond its end.
+var ErrRange = errors.New("range outside the object")
+
+// ErrSize says that a body did not have the size announced. Nothing was stored.
+var ErrSize = errors.New("body is not of the size announced")
+
+// ErrInvalidKey says that no object can have the key, or begin with the prefix, that was given. See CheckKey.
+var ErrInvalidKey = errors.New("invalid key")
+
 // Version identifies one state of a record. It is opaque.
 type Version string
 
@@ -34,7 +43,8 @@ type Info struct {
 type Store interface {
 	Stat(ctx context.Context, key string) (Info, error)
 
-	// Open reads n bytes from off on; n < 0 reads to the end. The caller closes the reader.
+	// Open reads n bytes from off on, fewer where the object ends before; n < 0 reads to the end. An off beyond the end is
+	// ErrRange; at the end it is an empty reader. Info is of the whole object. The caller closes the reader.
 	Open(ctx context.Context, key string, off, n int64) (io.ReadCloser, Info, error)
 
 	// Put stores large content, whole or not at all, durable when it returns. size < 0 means unknown.
@@ -51,5 +61,6 @@ type Store interface {
 	Delete(ctx context.Context, key string) error
 
 	// List yields the objects whose keys begin with prefix and come after the key named, in byte order of the whole key.
+	// Objects put or deleted meanwhile may be in it or not; all others are, once. An error ends it.
 	List(ctx context.Context, prefix, after string) iter.Seq2[Info, error]
 }

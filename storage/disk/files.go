@@ -1,0 +1,96 @@
+package disk
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// files is the part of a file system that changes things. Reads go to package os directly: a read that fails harms nothing.
+type files interface {
+	Create(folder string) (file, error) // a new file under a unique name
+	Rename(from, to string) error
+	Remove(path string) error
+	Mkdir(path string) error
+	Rmdir(path string) error  // fails for a folder that is not empty, and for a file
+	Sync(folder string) error // makes what was created, renamed and removed in the folder durable
+}
+
+type file interface {
+	io.WriteCloser
+	Name() string
+	Sync() error
+}
+
+type osFiles struct{}
+
+func (osFiles) Create(folder string) (file, error) { return os.CreateTemp(folder, "") }
+func (osFiles) Rename(from, to string) error       { return os.Rename(from, to) }
+func (osFiles) Remove(path string) error           { return os.Remove(path) }
+func (osFiles) Mkdir(path string) error            { return os.Mkdir(path, 0o700) }
+
+// Rmdir is not os.Remove, which would take a file too.
+func (osFiles) Rmdir(path string) error {
+	if err := syscall.Rmdir(path); err != nil {
+		return &fs.PathError{Op: "rmdir", Path: path, Err: err}
+	}
+	return nil
+}
+
+func (osFiles) Sync(folder string) error {
+	f, err := os.Open(folder)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// spool writes body to a new file in folder and returns its path. The content is durable, its name is not. On an error
+// nothing is left.
+func spool(to files, folder string, body io.Reader) (path string, err error) {
+	f, err := to.Create(folder)
+	if err != nil {
+		return "", err
+	}
+	_, err = io.Copy(f, body)
+	if err == nil {
+		err = f.Sync()
+	}
+	if closed := f.Close(); err == nil {
+		err = closed
+	}
+	if err != nil {
+		return "", errors.Join(err, to.Remove(f.Name()))
+	}
+	return f.Name(), nil
+}
+
+// makeFolder makes folder and the parents it lacks, durably: none is left whose name is not.
+func makeFolder(in files, folder string) error {
+	err := in.Mkdir(folder)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := makeFolder(in, filepath.Dir(folder)); err != nil {
+			return err
+		}
+		err = in.Mkdir(folder)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := in.Sync(filepath.Dir(folder)); err != nil {
+		return errors.Join(err, in.Rmdir(folder))
+	}
+	return nil
+}
+
+// isAbsent reports whether err says that there is no file: also where a folder has the name, or a file has that of a
+// folder on the way.
+func isAbsent(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.EISDIR)
+}

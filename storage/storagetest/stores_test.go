@@ -1,0 +1,146 @@
+package storagetest_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/entrepot/entrepot/storage"
+	"github.com/entrepot/entrepot/storage/mem"
+	"github.com/entrepot/entrepot/storage/storagetest"
+)
+
+func TestWrappersConform(t *testing.T) {
+	for name, wrap := range map[string]func(storage.Store) storage.Store{
+		"Counting":                func(s storage.Store) storage.Store { return storagetest.NewCounting(s) },
+		"Failing that never does": func(s storage.Store) storage.Store { return storagetest.NewFailing(s, storagetest.Failure{}) },
+		"Slow that never is": func(s storage.Store) storage.Store {
+			return storagetest.Slow(s, func(context.Context, storagetest.Op, string) error { return nil })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			storagetest.Conformance(t, func(*testing.T) storage.Store { return wrap(mem.New(time.Now)) })
+		})
+	}
+}
+
+// steps does one operation of each kind, in the order of ops, and gives the first error.
+func steps(ctx context.Context, s storage.Store) error {
+	if err := s.Put(ctx, "a", strings.NewReader("x"), 1); err != nil {
+		return err
+	}
+	if _, err := s.Stat(ctx, "a"); err != nil {
+		return err
+	}
+	r, _, err := s.Open(ctx, "a", 0, -1)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	if _, err := io.ReadFull(r, make([]byte, 1)); err != nil {
+		return err
+	}
+	_, v, err := s.Get(ctx, "a")
+	if err != nil {
+		return err
+	}
+	if _, err := s.PutIf(ctx, "a", []byte("y"), v); err != nil {
+		return err
+	}
+	for _, err := range s.List(ctx, "", "") {
+		if err != nil {
+			return err
+		}
+	}
+	return s.Delete(ctx, "a")
+}
+
+var ops = []storagetest.Op{
+	storagetest.Put, storagetest.Stat, storagetest.Open, storagetest.Read, storagetest.Get, storagetest.PutIf,
+	storagetest.List, storagetest.Next, storagetest.Delete,
+}
+
+func TestFailingFailsEachOperationInTurn(t *testing.T) {
+	for _, lost := range []bool{false, true} {
+		for n := range int64(len(ops)) {
+			s := storagetest.NewFailing(mem.New(time.Now), storagetest.Failure{N: n + 1, Lost: lost})
+			if err := steps(t.Context(), s); !errors.Is(err, storagetest.ErrInjected) || !s.Failed() {
+				t.Errorf("lost %t, operation %d (%s): %v, failed %t", lost, n+1, ops[n], err, s.Failed())
+			}
+		}
+		s := storagetest.NewFailing(mem.New(time.Now), storagetest.Failure{N: int64(len(ops)) + 1, Lost: lost})
+		if err := steps(t.Context(), s); err != nil || s.Failed() {
+			t.Errorf("lost %t, an operation that is not reached: %v, failed %t", lost, err, s.Failed())
+		}
+	}
+}
+
+func TestFailingOnceOnwardAndWithALostAnswer(t *testing.T) {
+	for _, c := range []struct {
+		name                string
+		failure             storagetest.Failure
+		stored, secondFails bool
+	}{
+		{"once", storagetest.Failure{N: 1}, false, false},
+		{"onward", storagetest.Failure{N: 1, Onward: true}, false, true},
+		{"lost", storagetest.Failure{N: 1, Lost: true}, true, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			below := mem.New(time.Now)
+			s := storagetest.NewFailing(below, c.failure)
+			if err := s.Put(t.Context(), "a", strings.NewReader("x"), 1); !errors.Is(err, storagetest.ErrInjected) {
+				t.Fatalf("Put = %v", err)
+			}
+			if _, err := below.Stat(t.Context(), "a"); (err == nil) != c.stored {
+				t.Errorf("stored: %v, want %t", err, c.stored)
+			}
+			if err := s.Delete(t.Context(), "b"); (err != nil) != c.secondFails {
+				t.Errorf("the second operation: %v, fails %t", err, c.secondFails)
+			}
+		})
+	}
+}
+
+func TestCountingCountsEachKind(t *testing.T) {
+	s := storagetest.NewCounting(mem.New(time.Now))
+	if err := steps(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	for _, op := range ops {
+		if got := s.Count(op); got != 1 {
+			t.Errorf("%s: counted %d, want 1", op, got)
+		}
+	}
+}
+
+func TestSlowWaitsUntilItIsLet(t *testing.T) {
+	asked, gate := make(chan storagetest.Op), make(chan struct{})
+	below := mem.New(time.Now)
+	s := storagetest.Slow(below, func(ctx context.Context, op storagetest.Op, _ string) error {
+		asked <- op
+		select {
+		case <-gate:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+	done := make(chan error)
+	go func() { done <- s.Put(t.Context(), "a", strings.NewReader("x"), 1) }() // ends when the gate opens
+	if op := <-asked; op != storagetest.Put {
+		t.Errorf("waits before %s", op)
+	}
+	if _, err := below.Stat(t.Context(), "a"); !errors.Is(err, storage.ErrNotFound) {
+		t.Errorf("stored before it was let: %v", err)
+	}
+	close(gate)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if _, err := below.Stat(t.Context(), "a"); err != nil {
+		t.Error(err)
+	}
+}
