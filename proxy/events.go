@@ -1,0 +1,19 @@
+package proxy
+
+import (
+	"time"
+
+	"github.com/entrepot/entrepot/cache"
+)
+
+// Answer says how a request was answered, when its last byte was sent. Registry comes from the configuration and may
+// be a label of a metric.
+type Answer struct {
+	Kind     Kind
+	Registry string // empty: no upstream's
+	Status   int
+	Tier     cache.Tier // empty: no content of the cache
+	Bytes    int64      // of the body, as far as it was sent
+	Cut      bool       // the body ended before its end: the client left, or the content failed
+	Duration time.Duration
+}

@@ -1,0 +1,130 @@
+package proxy
+
+import (
+	"bytes"
+	"encoding/json"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+)
+
+const (
+	headerAPIVersion = "Docker-Distribution-Api-Version"
+	headerNamespace  = "OCI-Namespace"
+	headerDigest     = "Docker-Content-Digest"
+	headerETag       = "Etag"
+	headerFilters    = "OCI-Filters-Applied"
+
+	apiVersion = "registry/2.0"
+	forEver    = "max-age=31536000, immutable"
+
+	warningLimit = 4096 // of a Warning header, by the specification
+)
+
+func (c *call) set(header, value string) {
+	c.ctx.Response.Header.SetCanonical(viewBytes(header), viewBytes(value))
+}
+
+// identify names the content of an answer and reports whether the client has it already: then the answer is a 304.
+func (c *call) identify(d digest.Digest) (unchanged bool) {
+	c.set(headerDigest, string(d))
+	c.scratch = append(append(append(c.scratch[:0], '"'), d...), '"')
+	c.ctx.Response.Header.SetCanonical(viewBytes(headerETag), c.scratch)
+	if c.req.ByDigest() {
+		c.set("Cache-Control", forEver)
+	}
+	if !bytes.Contains(c.ctx.Request.Header.Peek("If-None-Match"), c.scratch) {
+		return false
+	}
+	c.ctx.SetStatusCode(http.StatusNotModified)
+	return true
+}
+
+// rangeHeader is the Range header, empty where it does not count: If-Range names other content than there is.
+func (c *call) rangeHeader(d digest.Digest) string {
+	if condition := view(c.ctx.Request.Header.Peek("If-Range")); condition != "" && strings.Trim(condition, `"`) != string(d) {
+		return ""
+	}
+	return view(c.ctx.Request.Header.Peek("Range"))
+}
+
+// warn says that an answer is stale.
+func (c *call) warn(text string) {
+	if text == "" {
+		return
+	}
+	clean := strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' || r == '"' || r == '\\' {
+			return ' '
+		}
+		return r
+	}, text)
+	c.set("Warning", `299 - "`+clean[:min(len(clean), warningLimit-len(`299 - ""`))]+`"`)
+}
+
+// length sets the Content-Length of an answer without its body; negative where nobody knows it.
+func (c *call) length(n int64) {
+	c.ctx.Response.SkipBody = true
+	c.ctx.Response.Header.SetContentLength(int(max(n, -1)))
+}
+
+// send answers with bytes that nobody changes any more. A HEAD gets their length.
+func (c *call) send(body []byte) {
+	if c.ctx.IsHead() {
+		c.length(int64(len(body)))
+		return
+	}
+	c.answer.Bytes = int64(len(body))
+	c.ctx.Response.SetBodyRaw(body)
+}
+
+func (c *call) sendJSON(mediaType string, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	c.ctx.SetContentType(mediaType)
+	c.send(b)
+	return nil
+}
+
+// fail answers with the error that a handler returned. Errors of the server are logged; refusals are the client's matter.
+func (c *call) fail(err error) {
+	e := AsRegistryError(err, routes[c.req.Kind].missing, c.home.Registry)
+	if e.status() >= http.StatusInternalServerError {
+		c.keep()
+		c.server.o.Log.Warn("request failed", "kind", c.req.Kind.String(), "repository", c.repo().String(), "ref", c.req.Ref,
+			"status", e.status(), "err", err)
+	}
+	c.writeError(e)
+}
+
+func (c *call) writeError(e *Error) {
+	c.ctx.SetStatusCode(e.status())
+	c.set(headerAPIVersion, apiVersion)
+	switch e.status() {
+	case http.StatusMethodNotAllowed:
+		c.set("Allow", e.Allow)
+	case http.StatusRequestedRangeNotSatisfiable:
+		c.set("Content-Range", "bytes */"+strconv.FormatInt(e.Size, 10))
+	}
+	if e.RetryAfter > 0 {
+		c.set("Retry-After", strconv.Itoa(int(math.Ceil(min(e.RetryAfter, 24*time.Hour).Seconds()))))
+	}
+	type detail struct {
+		Code    Code   `json:"code"`
+		Message string `json:"message"`
+	}
+	body, err := json.Marshal(struct {
+		Errors []detail `json:"errors"`
+	}{[]detail{{e.Code, e.Message}}})
+	if err != nil { // strings always encode
+		body = nil
+	}
+	c.ctx.SetContentType("application/json")
+	c.send(body)
+}

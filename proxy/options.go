@@ -1,0 +1,134 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/entrepot/entrepot/cache"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Manifests answers for manifests and for what is listed. *cache.Manifests is one.
+type Manifests interface {
+	// Hot gives what is in memory and fresh. It keeps none of its arguments: they are views of the request.
+	Hot(repo cache.Repo, ref string) (*cache.Manifest, bool)
+	Get(ctx context.Context, up cache.Upstream, ref string) (cache.Answer, error)
+	Resolve(ctx context.Context, up cache.Upstream, ref string) (d cache.Descriptor, tier cache.Tier, warning string, err error)
+	Tags(ctx context.Context, l cache.Lister, n int, last string) (tags []string, more bool, warning string, err error)
+	Referrers(ctx context.Context, l cache.Lister, d digest.Digest) (index ocispec.Index, warning string, err error)
+	Names(ctx context.Context, registry string, n int, last string) (names []string, more bool, err error)
+}
+
+// Blobs answers for blobs.
+type Blobs interface {
+	// Hot gives a blob that is in memory, immutable. It keeps none of its arguments: they are views of the request.
+	Hot(repo cache.Repo, digest string) ([]byte, bool)
+	Stat(ctx context.Context, from cache.Origin, d digest.Digest) (size int64, tier cache.Tier, err error)
+	Open(ctx context.Context, from cache.Origin, d digest.Digest, r cache.Range) (Content, error)
+}
+
+// Content is a blob, or a part of one, on its way to one client. *cache.Reader is one.
+type Content interface {
+	io.ReadCloser
+	io.WriterTo            // hands files to the writer's ReadFrom where it has one
+	Size() int64           // of the whole blob; -1 unknown
+	Start() int64          // offset of the first byte
+	Len() int64            // -1 when Size is
+	Tier() cache.Tier      //
+	Bytes() []byte         // all of it, when it is in memory; immutable
+	OnWait(f func() error) // f is called about once a second while bytes are awaited; its error ends the read
+}
+
+// Repository is one repository of an upstream.
+type Repository interface {
+	cache.Upstream
+	cache.Lister
+	ReadableAnonymously(ctx context.Context, ref string) (bool, error)
+}
+
+// Registry is one upstream.
+type Registry struct {
+	Repository func(name string) Repository // keeps name
+	// Private: it is asked with credentials, and what they open is not for everybody who reaches this server.
+	Private bool
+}
+
+// Options: Names, Registries, Manifests and Blobs are needed, the rest is optional.
+type Options struct {
+	Names      Names
+	Registries map[string]Registry // by host; one for each of Names.Upstreams
+	Manifests  Manifests
+	Blobs      Blobs
+
+	// Public decides whether an anonymous caller may have ref (a tag or digest of a manifest or blob; empty: what the
+	// repository lists) of a private registry. It is asked before anything is served. nil refuses.
+	Public func(ctx context.Context, repo Repository, ref string) (bool, error)
+
+	TLS *TLS // nil: plain HTTP
+
+	MaxConnections int           // 0: 8192. More wait in the kernel's queue
+	ReadTimeout    time.Duration // 0: 30 s, for a request's head
+	WriteTimeout   time.Duration // 0: 60 s, for each segment of an answer, 256 KiB or more
+	IdleTimeout    time.Duration // 0: 90 s, between requests
+
+	AccessLog AccessLog
+	Answered  func(Answer) // told of each answer when its last byte was sent, on the connection's goroutine
+	Log       *slog.Logger
+	Now       func() time.Time
+}
+
+func (o *Options) complete() error {
+	o.MaxConnections = orElse(o.MaxConnections, 8192)
+	o.ReadTimeout = orElse(o.ReadTimeout, 30*time.Second)
+	o.WriteTimeout = orElse(o.WriteTimeout, time.Minute)
+	o.IdleTimeout = orElse(o.IdleTimeout, 90*time.Second)
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Answered == nil {
+		o.Answered = func(Answer) {}
+	}
+	if o.Public == nil {
+		o.Public = func(context.Context, Repository, string) (bool, error) { return false, nil }
+	}
+	if o.Manifests == nil || o.Blobs == nil {
+		return errors.New("a proxy needs manifests and blobs")
+	}
+	return o.checkNames()
+}
+
+// checkNames finds hosts that a request could be sent to and that nobody serves.
+func (o *Options) checkNames() error {
+	var errs []error
+	for _, host := range o.Names.Upstreams {
+		if o.Registries[host].Repository == nil {
+			errs = append(errs, fmt.Errorf("upstream %q has no registry", host))
+		}
+	}
+	if d := o.Names.Default; d != "" && !slices.Contains(o.Names.Upstreams, d) {
+		errs = append(errs, fmt.Errorf("default upstream %q is not among the upstreams", d))
+	}
+	for host, registry := range o.Names.Hosts {
+		if !slices.Contains(o.Names.Upstreams, registry) {
+			errs = append(errs, fmt.Errorf("host %q stands for %q, which is not among the upstreams", host, registry))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func orElse[T comparable](v, otherwise T) T {
+	var zero T
+	if v == zero {
+		return otherwise
+	}
+	return v
+}

@@ -1,0 +1,138 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+
+	"github.com/valyala/fasthttp"
+)
+
+const (
+	headerLimit = 32 << 10 // cloud registries' bearer tokens are long
+	writeBuffer = 16 << 10 // most manifests leave in one write
+	bodyPrefix  = 1        // of a request body, read before the handler runs. Everything else is left unread
+)
+
+// Server answers the pull side of the distribution specification over HTTP/1.1.
+type Server struct {
+	o     Options
+	names *Names
+	http  fasthttp.Server
+	tls   *tls.Config // nil: plain
+	log   accessLog
+	calls sync.Pool
+
+	ctx      context.Context // of calls into the cache; it ends when Shutdown has
+	cancel   context.CancelFunc
+	stopping atomic.Bool
+
+	mu        sync.Mutex
+	listeners []*listener // guarded by mu
+}
+
+// New fails when options are missing or disagree, or when a certificate cannot be read.
+func New(o Options) (*Server, error) {
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	s := &Server{o: o, log: accessLog{mode: o.AccessLog, log: o.Log}}
+	s.names = &s.o.Names
+	if o.TLS != nil {
+		cfg, err := o.TLS.config(o.Log)
+		if err != nil {
+			return nil, err
+		}
+		s.tls = cfg
+	}
+	s.calls.New = func() any { return &call{server: s} }
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.http = fasthttp.Server{
+		Handler:       s.handle,
+		ExpectHandler: s.expect,
+		ErrorHandler:  s.unreadable,
+		Logger:        printf{o.Log},
+
+		ReadBufferSize:  headerLimit,
+		WriteBufferSize: writeBuffer,
+		ReadTimeout:     o.ReadTimeout,
+		WriteTimeout:    o.WriteTimeout, // never zero: a deadline that an answer extended would outlive it
+		IdleTimeout:     o.IdleTimeout,
+		Concurrency:     o.MaxConnections + 1, // the listener counts; it never gives more
+
+		StreamRequestBody:            true,
+		MaxRequestBodySize:           bodyPrefix,
+		DisablePreParseMultipartForm: true, // it reads whole bodies, whatever the limit
+		SecureErrorLogMessage:        true, // or tokens of malformed requests are logged
+		NoDefaultServerHeader:        true,
+		NoDefaultContentType:         true,
+		CloseOnShutdown:              true,
+	}
+	return s, nil
+}
+
+// Serve accepts connections of a TCP listener until Shutdown, and returns nil then. It closes the listener. Any other end
+// is an error: a server without a listener is down, however well it looks.
+func (s *Server) Serve(l net.Listener) error {
+	ours := newListener(l, s.o.MaxConnections, s.o.WriteTimeout, s.o.Log)
+	defer ours.Close()
+	if !s.register(ours) {
+		return nil
+	}
+	var outer net.Listener = ours
+	if s.tls != nil {
+		outer = tls.NewListener(ours, s.tls)
+	}
+	err := s.http.Serve(outer)
+	if s.stopping.Load() {
+		return nil
+	}
+	if err == nil {
+		err = errors.New("the listener was closed")
+	}
+	return fmt.Errorf("serve %s: %w", l.Addr(), err)
+}
+
+// register is false once the server is stopping.
+func (s *Server) register(l *listener) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopping.Load() {
+		return false
+	}
+	s.listeners = append(s.listeners, l)
+	return true
+}
+
+// Shutdown refuses new connections at once and lets running answers finish until ctx ends; then it cuts them and returns
+// the context's error. Calls into the cache that still wait are cancelled. The server cannot be used again.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	s.stopping.Store(true)
+	listeners := s.listeners
+	s.mu.Unlock()
+	for _, l := range listeners {
+		_ = l.Close()
+	}
+	err := s.http.ShutdownWithContext(ctx)
+	if errors.Is(err, net.ErrClosed) {
+		err = nil
+	}
+	s.cancel()
+	for _, l := range listeners {
+		l.abort()
+	}
+	return err
+}
+
+// printf lets the HTTP library log: clients that broke off, mostly.
+type printf struct{ log *slog.Logger }
+
+func (p printf) Printf(format string, args ...any) {
+	p.log.Debug("http", "event", fmt.Sprintf(format, args...))
+}
