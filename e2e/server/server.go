@@ -124,8 +124,9 @@ func (s *Server) Set(name, value string) {
 // Start runs the process and waits until it is ready.
 func (s *Server) Start() {
 	s.t.Helper()
+	program := Binary(s.t)
 	began := time.Now()
-	s.spawn()
+	s.spawn(program)
 	for time.Since(began) < 30*time.Second {
 		select {
 		case <-s.end:
@@ -139,9 +140,9 @@ func (s *Server) Start() {
 	s.t.Fatalf("the server is not ready after 30 s\n%s", s.Log())
 }
 
-func (s *Server) spawn() {
+func (s *Server) spawn(program string) {
 	s.t.Helper()
-	s.cmd = exec.Command(Binary(s.t))
+	s.cmd = exec.Command(program)
 	s.cmd.Env, s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr = s.env, s.dir, &s.log, &s.log
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatalf("start the server: %v", err)
@@ -218,9 +219,10 @@ func (s *Server) Log() string { return s.log.String() }
 // Run runs a subcommand ("ls", "purge", "config") with the server's settings, for at most a minute.
 func (s *Server) Run(args ...string) (output string, code int) {
 	s.t.Helper()
+	program := Binary(s.t)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, Binary(s.t), args...)
+	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env, cmd.Dir = s.env, s.dir
 	b, err := cmd.CombinedOutput()
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
