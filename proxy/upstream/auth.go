@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -56,7 +57,31 @@ func (s *session) send(ctx context.Context, req *http.Request, e *exchange) (*ht
 		}
 		req.SetBasicAuth(c.Username, c.Password)
 	}
-	return s.client.Do(req)
+	resp, err := s.client.Do(req)
+	return resp, handshakeError(ctx, e, err)
+}
+
+// handshakeError keeps the errors of our own layers and words the others anew: net/http and oras put whole addresses into theirs, with
+// signatures and with the path that stands for a realm.
+func handshakeError(ctx context.Context, e *exchange, err error) error {
+	var f *failure
+	var t *tokenRefusal
+	var r *refusal
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &f):
+		return f
+	case errors.As(err, &t):
+		return t
+	case errors.As(err, &r):
+		return r
+	case ctx.Err() != nil:
+		return judgeError(ctx, ctx.Err())
+	case e.realm != nil:
+		return broken("its token server %s gave no token that can be used", e.realm.url.Host)
+	}
+	return broken("its challenge cannot be answered with this credential")
 }
 
 // realm is a token server's address as a challenge gave it, after the guard let it pass.
@@ -90,14 +115,20 @@ func (g *gate) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, refuse("a request to %s would carry our credential", req.URL.Host)
 	}
 	resp, err := g.next.RoundTrip(req)
-	if err == nil && resp.StatusCode == http.StatusUnauthorized {
-		err = g.judgeChallenge(req, resp)
-		if err != nil {
-			discard(resp)
-			return nil, err
-		}
+	if err != nil {
+		return nil, err
 	}
-	return resp, err
+	if _, err := resp.Location(); err != nil {
+		resp.Header.Del("Location") // net/http would quote it in an error
+	}
+	if resp.StatusCode != http.StatusUnauthorized {
+		return resp, nil
+	}
+	if err := g.judgeChallenge(req, resp); err != nil {
+		discard(resp)
+		return nil, err
+	}
+	return resp, nil
 }
 
 // judgeChallenge rewrites the challenge of resp into one that oras may act upon; without any, the 401 stands.

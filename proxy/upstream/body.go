@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,7 +18,8 @@ type body struct {
 	call     *call
 	registry *Registry
 	left     int64 // bytes still due; -1 where nobody knows
-	got      int64
+	got      atomic.Int64
+	closed   sync.Once
 	stall    *time.Timer // runs only while a Read waits: a slow reader is not upstream's fault
 }
 
@@ -37,7 +40,7 @@ func (b *body) Read(p []byte) (int, error) {
 	b.stall.Reset(b.registry.stall)
 	n, err := b.ReadCloser.Read(p)
 	b.stall.Stop()
-	b.got += int64(n)
+	b.got.Add(int64(n))
 	if b.left > 0 {
 		b.left -= int64(n)
 	}
@@ -47,12 +50,15 @@ func (b *body) Read(p []byte) (int, error) {
 	case errors.Is(err, io.EOF):
 		err = io.ErrUnexpectedEOF
 	}
-	return n, b.registry.report("reading a blob", judgeError(b.ctx, fmt.Errorf("after %d bytes: %w", b.got, err)))
+	return n, b.registry.report("reading a blob", judgeError(b.ctx, fmt.Errorf("after %d bytes: %w", b.got.Load(), err)))
 }
 
 func (b *body) Close() error {
 	err := b.ReadCloser.Close()
-	b.stall.Stop()
-	b.call.end()
+	b.closed.Do(func() {
+		b.stall.Stop()
+		b.call.end()
+		b.registry.events.Received(b.registry.host, KindBlob, b.got.Load())
+	})
 	return err
 }

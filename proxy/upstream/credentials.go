@@ -22,8 +22,11 @@ type source struct {
 	get  lookup
 }
 
-// credentialLife is how long a looked-up credential is used before its file or helper is asked again.
-const credentialLife = time.Minute
+// How long a looked-up credential is used, and a failed lookup believed, before its file or helper is asked again.
+const (
+	credentialLife = time.Minute
+	failureLife    = 5 * time.Second
+)
 
 // newSource gives nil where no credential can ever be.
 func newSource(o Options) *source {
@@ -31,7 +34,7 @@ func newSource(o Options) *source {
 	case o.Auth == "ecr":
 		return &source{"a token from AWS", newECR(o.Host, o.Now)}
 	case o.Auth == "google":
-		return &source{"a token from Google", newGoogle()}
+		return &source{"a token from Google", newGoogle(o.Now)}
 	case o.Username != "":
 		return fixed("the configured user "+o.Username, auth.Credential{Username: o.Username, Password: o.Password})
 	case o.IdentityToken != "":
@@ -47,11 +50,13 @@ func fixed(name string, c auth.Credential) *source {
 	return &source{name, func(context.Context) (auth.Credential, error) { return c, nil }}
 }
 
-// remember keeps what get gave for as long as life says. Callers wait for one another, for at most one get.
+// remember keeps what get gave for as long as life says, and a failure for a few seconds, so that a helper that fails is not run for
+// every request. Callers wait for one another, for at most one get.
 func remember(get lookup, now func() time.Time, life func(auth.Credential) time.Duration) lookup {
+	turn := make(chan struct{}, 1) // guards what follows
 	var until time.Time
 	var last auth.Credential
-	turn := make(chan struct{}, 1) // guards until and last
+	var failed error
 	return func(ctx context.Context) (auth.Credential, error) {
 		select {
 		case turn <- struct{}{}:
@@ -60,14 +65,16 @@ func remember(get lookup, now func() time.Time, life func(auth.Credential) time.
 		}
 		defer func() { <-turn }()
 		if now().Before(until) {
-			return last, nil
+			return last, failed
 		}
 		c, err := get(ctx)
-		if err != nil {
-			return auth.EmptyCredential, err
+		switch {
+		case err == nil:
+			last, failed, until = c, nil, now().Add(life(c))
+		case ctx.Err() == nil:
+			last, failed, until = auth.EmptyCredential, err, now().Add(failureLife)
 		}
-		last, until = c, now().Add(life(c))
-		return c, nil
+		return c, err
 	}
 }
 

@@ -132,3 +132,19 @@ func TestRedirectsEnd(t *testing.T) {
 		t.Fatalf("%v after %d requests", err, f.count("/"))
 	}
 }
+
+func TestMediaType(t *testing.T) {
+	const docker = "application/vnd.docker.distribution.manifest.v2+json"
+	for name, c := range map[string]struct{ said, body, want string }{
+		"the registry's word":       {docker, manifestBody, docker},
+		"without parameters":        {docker + "; charset=utf-8", manifestBody, docker},
+		"nothing said":              {"", manifestBody, "application/vnd.oci.image.manifest.v1+json"},
+		"nothing said of manifests": {"application/json; charset=utf-8", manifestBody, "application/vnd.oci.image.manifest.v1+json"},
+		"nothing known":             {"text/plain", "{}", "text/plain"},
+		"nonsense":                  {"; x", "{}", ""},
+	} {
+		if got := mediaType(http.Header{"Content-Type": {c.said}}, []byte(c.body)); got != c.want {
+			t.Errorf("%s: got %q, want %q", name, got, c.want)
+		}
+	}
+}

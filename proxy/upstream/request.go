@@ -65,7 +65,7 @@ func (r *Registry) ask(ctx context.Context, q query) (*answer, error) {
 func (r *Registry) askAs(ctx context.Context, s *session, q query) (*answer, error) {
 	a, err := r.follow(ctx, s, q)
 	if err != nil {
-		return nil, r.explain(ctx, s, err)
+		return nil, r.explain(s, err)
 	}
 	switch a.StatusCode {
 	case http.StatusOK, http.StatusPartialContent:
@@ -81,20 +81,15 @@ func (r *Registry) askAs(ctx context.Context, s *session, q query) (*answer, err
 	return nil, &statusError{a.StatusCode, a.Header}
 }
 
-// explain finds the refusals and failures in what the layers below gave.
-func (r *Registry) explain(ctx context.Context, s *session, err error) error {
-	var f *failure
+// explain turns refusals into denials; failures and the caller's own going away stay what they are.
+func (r *Registry) explain(s *session, err error) error {
 	var t *tokenRefusal
 	var place *refusal
-	switch {
-	case errors.As(err, &f):
-		return f
-	case errors.As(err, &t):
-		return r.denied(s, t)
-	case errors.As(err, &place):
-		return r.denied(s, place)
+	var f *failure
+	if !errors.As(err, &f) && (errors.As(err, &t) || errors.As(err, &place)) {
+		return r.denied(s, err)
 	}
-	return judgeError(ctx, err)
+	return err
 }
 
 // denied names the upstream and the credential, never its secret.

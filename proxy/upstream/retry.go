@@ -28,18 +28,22 @@ type retrier struct {
 
 func (t *retrier) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
+	var last *failure // the last that upstream itself had a part in, if any
 	for n := 0; ; n++ {
 		resp, err := t.next.RoundTrip(req)
 		var f *failure
 		if !errors.As(err, &f) {
 			return resp, err
 		}
+		if last == nil || f.cause != cache.CauseOpen {
+			last = f
+		}
 		wait, ok := t.wait(ctx, n, f)
 		if !ok {
-			return nil, err
+			return nil, last
 		}
 		if !sleep(ctx, wait) {
-			return nil, interrupted(ctx, f)
+			return nil, interrupted(ctx, last)
 		}
 		if req, err = rewind(req); err != nil {
 			return nil, err

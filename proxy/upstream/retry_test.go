@@ -68,7 +68,7 @@ func TestCallersDeadlineEndsRetries(t *testing.T) {
 func TestHangingUpstreamFailsWithinPatience(t *testing.T) {
 	f := newFake(t)
 	f.mux.HandleFunc("/", func(_ http.ResponseWriter, req *http.Request) { <-req.Context().Done() })
-	r := newRegistry(t, f, func(o *Options) { o.Patience = 200 * time.Millisecond })
+	r := newRegistry(t, f, func(o *Options) { o.Patience = time.Second })
 	_, err := r.Repository("a/b").FetchManifest(context.Background(), "v1")
 	if causeOf(err) != cache.CauseTimeout || f.count("/") < 2 {
 		t.Fatalf("%v after %d attempts, want a second one within patience", err, f.count("/"))
@@ -232,4 +232,50 @@ func TestBreakerClosesAfterOneGoodProbe(t *testing.T) {
 		t.Fatal(err)
 	}
 	done(nil)
+}
+
+// roundTrip is a RoundTripper of one function.
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
+func TestWaitIsCutShort(t *testing.T) {
+	down := &failure{cause: cache.CauseFailed, again: true, err: errors.New("503")}
+	gone := errors.New("gone")
+	for name, c := range map[string]struct {
+		cause error
+		want  error
+	}{
+		"the caller leaves":          {nil, context.Canceled},
+		"the caller says why":        {gone, context.Canceled},
+		"the call's patience is out": {errPatience, down},
+	} {
+		ctx, cancel := context.WithCancelCause(withExchange(context.Background(), &exchange{kind: KindBlob}))
+		ctx = context.WithValue(ctx, callKey{}, &call{deadline: time.Now().Add(time.Hour)})
+		asked := 0
+		r := &retrier{now: time.Now, random: rand.Float64, retried: func(Kind) {}, next: roundTrip(func(*http.Request) (*http.Response, error) {
+			asked++
+			cancel(c.cause)
+			return nil, down
+		})}
+		req, _ := http.NewRequestWithContext(ctx, http.MethodGet, "http://x", nil)
+		if _, err := r.RoundTrip(req); !errors.Is(err, c.want) || asked != 1 {
+			t.Errorf("%s: got %v after %d requests, want %v", name, err, asked, c.want)
+		}
+	}
+}
+
+func TestBackoffGrowsToABound(t *testing.T) {
+	ctx := context.WithValue(context.Background(), callKey{}, &call{deadline: time.Unix(100, 0)})
+	f := &failure{again: true}
+	for _, c := range []struct {
+		n      int
+		random float64
+		want   time.Duration
+	}{{0, 0, 50 * time.Millisecond}, {0, 0.5, 37500 * time.Microsecond}, {3, 0, 400 * time.Millisecond}, {6, 0, maxBackoff}, {1000, 0, maxBackoff}} {
+		r := &retrier{now: func() time.Time { return time.Unix(0, 0) }, random: func() float64 { return c.random }}
+		if got, ok := r.wait(ctx, c.n, f); got != c.want || !ok {
+			t.Errorf("%d: got %v %v, want %v", c.n, got, ok, c.want)
+		}
+	}
 }
