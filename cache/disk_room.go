@@ -1,0 +1,99 @@
+package cache
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// reserve claims n bytes, giving up other blobs for them; errNoRoom when that cannot be enough. The caller gives them
+// back by release, or turns them into an entry by commit.
+func (k *disk) reserve(n int64) error {
+	k.mu.Lock()
+	running := k.reserved
+	for _, p := range k.idle {
+		running -= p.reserved
+	}
+	if running+k.records+n > k.limit {
+		k.mu.Unlock()
+		return errNoRoom
+	}
+	k.reserved += n
+	ok := true
+	var out []string
+	for ok && k.used+k.reserved+k.records > k.limit {
+		out, ok = k.evict(out)
+	}
+	k.mu.Unlock()
+	k.removeAll(out)
+
+	if ok {
+		ok = k.freeUp(n)
+	}
+	if !ok {
+		k.release(n)
+		return errNoRoom
+	}
+	return nil
+}
+
+func (k *disk) release(n int64) {
+	k.mu.Lock()
+	k.reserved -= n
+	k.mu.Unlock()
+}
+
+// freeUp gives up blobs until the file system has n bytes and the reserve that belongs to others. It reports false when
+// there is nothing left to give.
+func (k *disk) freeUp(n int64) bool {
+	for {
+		free, err := freeBytes(k.dir)
+		if err != nil {
+			k.log.Error("free space is unknown", "dir", k.dir, "err", err)
+			return true // the write will tell
+		}
+		if free-n >= k.minFree {
+			return true
+		}
+		k.mu.Lock()
+		out, ok := k.evict(nil)
+		k.mu.Unlock()
+		k.removeAll(out)
+		if !ok {
+			return n == 0
+		}
+	}
+}
+
+// evict gives up one blob: first what an earlier fill left unfinished, then what the order names. The caller holds mu and
+// removes the files.
+func (k *disk) evict(out []string) ([]string, bool) {
+	for _, p := range k.idle {
+		k.evicted(p.reserved)
+		return append(out, k.forgetPartial(p)...), true
+	}
+	e := k.order.victim()
+	if e == nil {
+		return out, false
+	}
+	k.evicted(e.size)
+	return append(out, k.forget(e)...), true
+}
+
+// setRecords says how many bytes others keep within the tier's bound, and makes room for them.
+func (k *disk) setRecords(n int64) {
+	k.mu.Lock()
+	k.records = n
+	k.mu.Unlock()
+	// errNoRoom here means that what is left is being read or filled; the next call tries again.
+	_ = k.reserve(0)
+}
+
+// freeBytes is what the file system of dir has left for us.
+func freeBytes(dir string) (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, fmt.Errorf("free space of %s: %w", dir, err)
+	}
+	return int64(st.Bavail) * int64(st.Bsize), nil //nolint:unconvert // the types differ between systems
+}
