@@ -24,12 +24,15 @@ type Cache struct {
 
 var _ cache.Events = (*Cache)(nil)
 
+// streamedReasons are the words that cache.Events says.
+var streamedReasons = []string{"full", "disk", "busy", "none"}
+
 type staleKey struct{ registry, cause string }
 
 // NewCache registers the cache's metrics. upstreams are the registry labels that may occur.
 func NewCache(r prometheus.Registerer, upstreams []string) *Cache {
 	ended := counters(r, "fill", "ended_total", "Fills that ended, by outcome: complete, corrupt, failed, paused.", "outcome")
-	streamed := counters(r, "cache", "streamed_total", "Blobs that went past the cache, by reason: full, disk, busy.", "reason")
+	streamed := counters(r, "cache", "streamed_total", "Blobs that went past the cache, by reason: full, disk (it failed), busy, none (there is no disk tier).", "reason")
 	stale := counters(r, "cache", "stale_total", "Stale answers, by the cause of upstream's silence.", "registry", "cause")
 	prefetched := counters(r, "cache", "prefetches_total", "Layers that were to be fetched ahead, by result: queued, dropped.", "result")
 	c := &Cache{
@@ -56,7 +59,18 @@ func NewCache(r prometheus.Registerer, upstreams []string) *Cache {
 			return prefetched.WithLabelValues(map[bool]string{true: "queued", false: "dropped"}[queued])
 		}),
 	}
+	c.begin()
 	return c
+}
+
+// begin makes the series that alerts look at, at 0: a rate needs a value before the first event.
+func (c *Cache) begin() {
+	for _, o := range []cache.Outcome{cache.FillComplete, cache.FillCorrupt, cache.FillFailed, cache.FillPaused} {
+		c.ended.get(o)
+	}
+	for _, reason := range streamedReasons {
+		c.streamed.get(reason)
+	}
 }
 
 func (c *Cache) FillStarted() {
@@ -72,7 +86,9 @@ func (c *Cache) FillEnded(o cache.Outcome) {
 	c.running.Dec()
 }
 
-func (c *Cache) Streamed(reason string) { c.streamed.get(word(reason, "full", "disk", "busy")).Inc() }
+func (c *Cache) Streamed(reason string) {
+	c.streamed.get(word(reason, streamedReasons...)).Inc()
+}
 
 func (c *Cache) Evicted(bytes int64) {
 	c.evictions.Inc()

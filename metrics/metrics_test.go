@@ -68,9 +68,15 @@ func TestCacheEvents(t *testing.T) {
 		# HELP entrepot_fill_ended_total Fills that ended, by outcome: complete, corrupt, failed, paused.
 		# TYPE entrepot_fill_ended_total counter
 		entrepot_fill_ended_total{outcome="complete"} 1
-		# HELP entrepot_cache_streamed_total Blobs that went past the cache, by reason: full, disk, busy.
+		entrepot_fill_ended_total{outcome="corrupt"} 0
+		entrepot_fill_ended_total{outcome="failed"} 0
+		entrepot_fill_ended_total{outcome="paused"} 0
+		# HELP entrepot_cache_streamed_total Blobs that went past the cache, by reason: full, disk (it failed), busy, none (there is no disk tier).
 		# TYPE entrepot_cache_streamed_total counter
+		entrepot_cache_streamed_total{reason="busy"} 0
+		entrepot_cache_streamed_total{reason="disk"} 0
 		entrepot_cache_streamed_total{reason="full"} 1
+		entrepot_cache_streamed_total{reason="none"} 0
 		entrepot_cache_streamed_total{reason="other"} 1
 		# HELP entrepot_cache_evictions_total Objects that were evicted from the disk tier.
 		# TYPE entrepot_cache_evictions_total counter
@@ -135,19 +141,23 @@ func TestUpstreamEvents(t *testing.T) {
 
 func TestTiersAreReadAtTheScrape(t *testing.T) {
 	r := prometheus.NewPedanticRegistry()
-	used := int64(1)
-	RegisterTiers(r, Tier{Name: "disk", Limit: 100, Used: func() int64 { return used }}, Tier{Name: "memory", Limit: 10, Used: func() int64 { return 0 }})
+	usage := cache.Usage{Limit: 100}
+	RegisterTiers(r, 10, func() cache.Usage { return usage })
 	RegisterBuild(r, "v1", "abc", "go1")
-	used = 42
+	usage = cache.Usage{Blobs: 3, Used: 42, Reserved: 7, Records: 1, Limit: 100}
 	expect(t, r, `
 		# HELP entrepot_tier_limit_bytes Size limit of a tier of the cache.
 		# TYPE entrepot_tier_limit_bytes gauge
 		entrepot_tier_limit_bytes{tier="disk"} 100
 		entrepot_tier_limit_bytes{tier="memory"} 10
-		# HELP entrepot_tier_used_bytes Bytes kept in a tier of the cache.
-		# TYPE entrepot_tier_used_bytes gauge
-		entrepot_tier_used_bytes{tier="disk"} 42
-		entrepot_tier_used_bytes{tier="memory"} 0
+		# HELP entrepot_disk_used_bytes Bytes in the disk tier: complete blobs, partial ones, records (manifests, tags and the like).
+		# TYPE entrepot_disk_used_bytes gauge
+		entrepot_disk_used_bytes{kind="blobs"} 42
+		entrepot_disk_used_bytes{kind="partial"} 7
+		entrepot_disk_used_bytes{kind="records"} 1
+		# HELP entrepot_disk_blobs Complete blobs in the disk tier.
+		# TYPE entrepot_disk_blobs gauge
+		entrepot_disk_blobs 3
 		# HELP entrepot_build_info 1, with the version of this binary.
 		# TYPE entrepot_build_info gauge
 		entrepot_build_info{commit="abc",goversion="go1",version="v1"} 1

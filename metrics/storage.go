@@ -2,24 +2,40 @@ package metrics
 
 import (
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/entrepot/entrepot/cache"
 )
 
-// Tier is one tier of the cache as it is at the time of a scrape.
-type Tier struct {
-	Name  string
-	Limit int64        // bytes
-	Used  func() int64 // bytes; called by every scrape, so it must be cheap
+// RegisterTiers exports the size limits of both tiers, and what the disk tier holds at the time of a scrape.
+func RegisterTiers(r prometheus.Registerer, memoryLimit int64, disk func() cache.Usage) {
+	limits := gauges(r, "tier", "limit_bytes", "Size limit of a tier of the cache.", "tier")
+	limits.WithLabelValues(string(cache.TierMemory)).Set(float64(memoryLimit))
+	limits.WithLabelValues(string(cache.TierDisk)).Set(float64(disk().Limit))
+	r.MustRegister(&diskUsage{
+		usage: disk,
+		bytes: prometheus.NewDesc(namespace+"_disk_used_bytes", "Bytes in the disk tier: complete blobs, partial ones, records (manifests, tags and the like).", []string{"kind"}, nil),
+		blobs: prometheus.NewDesc(namespace+"_disk_blobs", "Complete blobs in the disk tier.", nil, nil),
+	})
 }
 
-// RegisterTiers exports how full each tier is.
-func RegisterTiers(r prometheus.Registerer, tiers ...Tier) {
-	limits := gauges(r, "tier", "limit_bytes", "Size limit of a tier of the cache.", "tier")
-	for _, tier := range tiers {
-		limits.WithLabelValues(tier.Name).Set(float64(tier.Limit))
-		promauto.With(r).NewGaugeFunc(prometheus.GaugeOpts{
-			Namespace: namespace, Subsystem: "tier", Name: "used_bytes", Help: "Bytes kept in a tier of the cache.",
-			ConstLabels: prometheus.Labels{"tier": tier.Name},
-		}, func() float64 { return float64(tier.Used()) })
+// diskUsage asks once for each scrape, so that its numbers belong together.
+type diskUsage struct {
+	usage        func() cache.Usage
+	bytes, blobs *prometheus.Desc
+}
+
+func (d *diskUsage) Describe(to chan<- *prometheus.Desc) {
+	to <- d.bytes
+	to <- d.blobs
+}
+
+func (d *diskUsage) Collect(to chan<- prometheus.Metric) {
+	u := d.usage()
+	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
+		to <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
 	}
+	gauge(d.bytes, float64(u.Used), "blobs")
+	gauge(d.bytes, float64(u.Reserved), "partial")
+	gauge(d.bytes, float64(u.Records), "records")
+	gauge(d.blobs, float64(u.Blobs))
 }

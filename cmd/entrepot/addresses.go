@@ -1,0 +1,98 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+)
+
+// Address is what a listener binds to: "127.0.0.1:5000", ":5000", or "off" for no listener.
+type Address string
+
+func (a *Address) UnmarshalText(text []byte) error {
+	*a = Address(text)
+	if a.Off() {
+		return nil
+	}
+	if _, _, err := net.SplitHostPort(string(text)); err != nil {
+		return fmt.Errorf("%q is not an address: write 127.0.0.1:5000 or :5000", text)
+	}
+	return nil
+}
+
+// Off reports whether nothing shall listen.
+func (a Address) Off() bool { return a == "off" }
+
+// Loopback reports whether only this machine can reach the address.
+func (a Address) Loopback() bool {
+	host, _, err := net.SplitHostPort(string(a))
+	return err == nil && (host == "localhost" || net.ParseIP(host).IsLoopback())
+}
+
+// dialable is where this machine reaches a listener: one on all interfaces answers on loopback.
+func (a Address) dialable() string {
+	host, port, err := net.SplitHostPort(string(a))
+	if ip := net.ParseIP(host); err == nil && (host == "" || ip != nil && ip.IsUnspecified()) {
+		return net.JoinHostPort("localhost", port)
+	}
+	return string(a)
+}
+
+// UpstreamSpec is one item of the list of upstreams: "host", or "host=url".
+type UpstreamSpec struct {
+	Host string
+	URL  URL
+}
+
+func (u *UpstreamSpec) UnmarshalText(text []byte) error {
+	host, address, given := strings.Cut(strings.TrimSpace(string(text)), "=")
+	if host == "" {
+		return errors.New("an upstream has no name: write docker.io or docker.io=https://mirror.example")
+	}
+	if strings.Contains(host, "/") {
+		return fmt.Errorf("upstream %q is not a host name: write docker.io or docker.io=https://mirror.example", host)
+	}
+	u.Host = host
+	if !given {
+		return nil
+	}
+	return u.URL.UnmarshalText([]byte(address))
+}
+
+func (u UpstreamSpec) String() string {
+	if u.URL == "" {
+		return u.Host
+	}
+	return u.Host + "=" + string(u.URL)
+}
+
+// URL is where an upstream answers. Credentials in it would end in logs, so it carries none.
+type URL string
+
+func (u *URL) UnmarshalText(text []byte) error {
+	parsed, err := url.Parse(string(text))
+	switch {
+	case err != nil:
+		return errors.New("that is not a URL: write https://registry.example")
+	case parsed.User != nil:
+		return errors.New("a URL holds no credentials: use ENTREPOT_UPSTREAM_n_USERNAME and _PASSWORD_FILE")
+	case parsed.Scheme != "http" && parsed.Scheme != "https", parsed.Host == "":
+		return fmt.Errorf("%q is not a URL: write https://registry.example", text)
+	case parsed.RawQuery != "", parsed.Fragment != "":
+		return fmt.Errorf("%q has more than a scheme, a host and a path", text)
+	}
+	*u = URL(strings.TrimRight(string(text), "/"))
+	return nil
+}
+
+// HostAlias gives requests with this Host header to an upstream: "gcr.mirror.corp=gcr.io".
+type HostAlias struct{ Host, Upstream string }
+
+func (h *HostAlias) UnmarshalText(text []byte) (err error) {
+	h.Host, h.Upstream, err = cutPair(text, "gcr.mirror.corp=gcr.io")
+	return err
+}
+
+func (h HostAlias) String() string { return h.Host + "=" + h.Upstream }

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"log/slog"
+
+	"github.com/entrepot/entrepot/proxy"
+)
+
+// prefix begins the name of every variable.
+const prefix = "ENTREPOT_"
+
+// Config is the whole configuration. The tags are the only place that names a variable, its default and its meaning:
+// parsing, the check for unknown names, `entrepot config` and docs/configuration.md all read them.
+type Config struct {
+	Listen         Address `env:"LISTEN" envDefault:"127.0.0.1:5000" doc:"Address of the registry. The container image listens on 0.0.0.0:5000."`
+	AdminListen    Address `env:"ADMIN_LISTEN" envDefault:"127.0.0.1:5001" doc:"Address of /metrics, /healthz and /readyz, or off. On loopback it serves /debug/pprof too."`
+	TLSCert        string  `env:"TLS_CERT" doc:"Certificate file (PEM) of the registry. It is read again when it changes."`
+	TLSKey         string  `env:"TLS_KEY" doc:"Key file (PEM) of TLS_CERT."`
+	TLSClientCA    string  `env:"TLS_CLIENT_CA" doc:"Only clients with a certificate of this authority (PEM file) are served."`
+	MaxConnections int     `env:"MAX_CONNECTIONS" envDefault:"8192" doc:"Client connections at once; more wait in the kernel's queue. Each needs up to two open files."`
+
+	Data       string   `env:"DATA" envDefault:"./data" doc:"Directory of everything that is kept. One process owns it."`
+	DiskSize   DiskSize `env:"DISK_SIZE" envDefault:"auto" doc:"Limit of the disk tier; 0 turns it off. auto is 20GiB or half of what is free, whichever is less."`
+	MemorySize Size     `env:"MEMORY_SIZE" envDefault:"256MiB" doc:"Limit of the memory tier; 0 turns it off. Unless GOMEMLIMIT is set, the process is held to this plus 48MiB."`
+	MinFree    Size     `env:"MIN_FREE" envDefault:"1GiB" doc:"Below this much free space the cache gives up space."`
+
+	Upstreams       []UpstreamSpec `env:"UPSTREAMS" envDefault:"docker.io,gcr.io,ghcr.io,quay.io,registry.k8s.io,mcr.microsoft.com,public.ecr.aws" doc:"Upstream registries: host or host=url, separated by commas. Setting it replaces the built-in list. A plain-http upstream is one whose URL says http://."`
+	DefaultUpstream string         `env:"DEFAULT_UPSTREAM" envDefault:"docker.io" doc:"Upstream of names that name none, or the word none."`
+	Hosted          List           `env:"HOSTED" doc:"First path elements that are never asked of any upstream, separated by commas; * is every name."`
+	Hosts           []HostAlias    `env:"HOSTS" doc:"Host headers that stand for an upstream: gcr.mirror.corp=gcr.io,quay.mirror.corp=quay.io."`
+	DockerConfig    string         `env:"DOCKER_CONFIG" doc:"A Docker config.json, or its directory, whose credentials and credential helpers upstreams may use."`
+
+	TagTTL               Duration `env:"TAG_TTL" envDefault:"5m" doc:"How long a tag is served without asking upstream whether it moved."`
+	TagTTLs              []TagTTL `env:"TAG_TTLS" doc:"TAG_TTL for some tags; the most specific pattern decides: v*=24h,latest=1m."`
+	StaleWhileRevalidate Duration `env:"STALE_WHILE_REVALIDATE" envDefault:"0s" doc:"For this long after TAG_TTL a tag is served at once and checked behind the answer."`
+	NegativeTTL          Duration `env:"NEGATIVE_TTL" envDefault:"10s" doc:"How long upstream's 404 is remembered."`
+	RateFloor            int      `env:"RATE_FLOOR" envDefault:"10" doc:"With fewer pulls left of upstream's rate limit, nothing is fetched that nobody waits for."`
+	Prefetch             bool     `env:"PREFETCH" envDefault:"true" doc:"Fetch a manifest's other layers when its first layer is asked for."`
+
+	LogLevel     slog.Level `env:"LOG_LEVEL" envDefault:"INFO" doc:"DEBUG, INFO, WARN or ERROR."`
+	LogFormat    LogFormat  `env:"LOG_FORMAT" envDefault:"text" doc:"text or json."`
+	AccessLog    AccessLog  `env:"ACCESS_LOG" envDefault:"sampled" doc:"off, sampled (our failures, and one of a hundred of the rest) or on."`
+	DrainTimeout Duration   `env:"DRAIN_TIMEOUT" envDefault:"30s" doc:"How long running answers may take after the signal to stop."`
+
+	// Blocks come from UPSTREAM_n_*, in the order of n.
+	Blocks []UpstreamBlock `env:"-"`
+}
+
+// UpstreamBlock is one upstream's details: ENTREPOT_UPSTREAM_n_HOST and the names beside it.
+type UpstreamBlock struct {
+	Label string `env:"-"` // n
+
+	Host         string      `env:"HOST" doc:"The upstream that this block belongs to; n itself means nothing. A host that UPSTREAMS does not list is added."`
+	URL          URL         `env:"URL" doc:"Where to ask instead of https://HOST."`
+	Username     string      `env:"USERNAME" doc:"User name."`
+	Password     Secret      `env:"PASSWORD" doc:"Password or token."`
+	PasswordFile Secret      `env:"PASSWORD_FILE,file" doc:"File with the password, instead of PASSWORD. A service account's JSON key goes here, with the user name _json_key."`
+	Auth         AuthKind    `env:"AUTH" doc:"How to log in; not set: as the registry's challenge says. basic: user name and password with every request. ecr: a token of the AWS credential chain. google: a token of Google's default credentials (key file or metadata server)."`
+	TokenHosts   List        `env:"TOKEN_HOSTS" doc:"Further hosts that may be sent this upstream's credentials because its tokens come from there, separated by commas."`
+	CA           string      `env:"CA" doc:"Certificate authorities (PEM file) to trust beside the system's."`
+	ClientCert   string      `env:"CLIENT_CERT" doc:"Client certificate (PEM file)."`
+	ClientKey    string      `env:"CLIENT_KEY" doc:"Key (PEM file) of CLIENT_CERT."`
+	MaxRequests  int         `env:"MAX_REQUESTS" envDefault:"64" doc:"Requests under way at once."`
+	Private      PrivateKind `env:"PRIVATE" envDefault:"check" doc:"check: with credentials, only what an anonymous client could read as well. allow: everything that the credentials can read, to everybody."`
+}
+
+// Secret gives the password, from wherever it came.
+func (b UpstreamBlock) Secret() string {
+	if b.PasswordFile != "" {
+		return string(b.PasswordFile)
+	}
+	return string(b.Password)
+}
+
+// LogFormat is text or json.
+type LogFormat string
+
+func (f *LogFormat) UnmarshalText(text []byte) error { return setWord(f, text, "text", "json") }
+
+// AccessLog says which requests are logged: off, sampled or on.
+type AccessLog string
+
+func (a *AccessLog) UnmarshalText(text []byte) error { return setWord(a, text, "off", "sampled", "on") }
+
+func (a AccessLog) mode() proxy.AccessLog {
+	mode, _ := proxy.ParseAccessLog(string(a)) // the words are checked when they are read
+	return mode
+}
+
+// AuthKind says where an upstream's credentials come from.
+type AuthKind string
+
+func (k *AuthKind) UnmarshalText(text []byte) error {
+	return setWord(k, text, "basic", "ecr", "google")
+}
+
+// PrivateKind says whether anonymous clients may have what only our credentials can read.
+type PrivateKind string
+
+func (k *PrivateKind) UnmarshalText(text []byte) error { return setWord(k, text, "check", "allow") }

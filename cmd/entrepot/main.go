@@ -1,0 +1,138 @@
+// Command entrepot is a pull-through caching proxy for container registries.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+)
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2 // wrong arguments or configuration: starting again changes nothing
+)
+
+func main() {
+	// The first signal ends the context and gives signals back to the system: a second one ends the process.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, invocation{args: os.Args[1:], environment: environ(), out: os.Stdout, errs: os.Stderr}))
+}
+
+// invocation is what a command is started with.
+type invocation struct {
+	args        []string // after the command's name
+	environment map[string]string
+	out, errs   io.Writer
+}
+
+type command struct {
+	name, args, does string
+	run              func(context.Context, invocation) error
+}
+
+func commands() []command {
+	return []command{
+		{"serve", "", "run the server (the default)", serve},
+		{"config", "[--markdown]", "print the effective configuration, secrets as stars", printConfig},
+		{"ls", "[--json] [REPOSITORY]", "list what is cached", list},
+		{"purge", "[--json] REF", "forget a tag, a digest or a whole repository: docker.io/library/nginx:1.27", purge},
+		{"healthcheck", "", "ask the running server whether it is well", healthcheck},
+		{"version", "", "print version and commit", printVersion},
+	}
+}
+
+// usageError is a mistake in the arguments or in the configuration.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func run(ctx context.Context, in invocation) int {
+	name := "serve"
+	if len(in.args) > 0 {
+		name, in.args = in.args[0], in.args[1:]
+	}
+	switch name {
+	case "help", "-h", "-help", "--help":
+		printUsage(in.out)
+		return exitOK
+	}
+	for _, c := range commands() {
+		if c.name == name {
+			return report(in.errs, c.run(ctx, in))
+		}
+	}
+	fmt.Fprintf(in.errs, "entrepot: no command %q\n", name)
+	printUsage(in.errs)
+	return exitUsage
+}
+
+// report prints an error, one line for each mistake, and says how the process ends.
+func report(w io.Writer, err error) int {
+	if err == nil {
+		return exitOK
+	}
+	for line := range strings.Lines(err.Error() + "\n") {
+		fmt.Fprintf(w, "entrepot: %s", line)
+	}
+	if errors.As(err, new(usageError)) {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+func printUsage(w io.Writer) {
+	fmt.Fprintln(w, "usage: entrepot [command]")
+	for _, c := range commands() {
+		fmt.Fprintf(w, "  %-34s %s\n", strings.TrimSpace(c.name+" "+c.args), c.does)
+	}
+	fmt.Fprintln(w, "Configuration is by environment variables: see docs/configuration.md.")
+}
+
+// configure reads the configuration for a command.
+func (in invocation) configure() (Config, error) {
+	c, err := LoadConfig(in.environment)
+	if err != nil {
+		return Config{}, usageError{err}
+	}
+	return c, nil
+}
+
+// noArguments refuses arguments of a command that takes none.
+func (in invocation) noArguments() error {
+	if len(in.args) > 0 {
+		return usageError{fmt.Errorf("unexpected argument %q", in.args[0])}
+	}
+	return nil
+}
+
+func printVersion(_ context.Context, in invocation) error {
+	_, err := fmt.Fprintln(in.out, build())
+	return err
+}
+
+func printConfig(_ context.Context, in invocation) error {
+	if len(in.args) == 1 && in.args[0] == "--markdown" {
+		return writeMarkdown(in.out)
+	}
+	if err := in.noArguments(); err != nil {
+		return err
+	}
+	c, err := in.configure()
+	if err != nil {
+		return err
+	}
+	for name, value := range c.settings() {
+		if _, err := fmt.Fprintf(in.out, "%s=%s\n", name, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}

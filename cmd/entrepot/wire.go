@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync/atomic"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/entrepot/entrepot/cache"
+	"github.com/entrepot/entrepot/metrics"
+	"github.com/entrepot/entrepot/proxy"
+	"github.com/entrepot/entrepot/proxy/upstream"
+)
+
+// application is a server put together, before anything listens.
+type application struct {
+	proxy   *proxy.Server
+	admin   http.Handler // nil: no admin listener
+	control http.Handler // of the socket
+	cache   *stored
+	log     *slog.Logger
+
+	upstreams []*upstream.Registry
+	draining  atomic.Bool
+}
+
+// wire puts the server together. Its parts know each other by small interfaces only; this is the place that knows them all.
+func wire(c Config, log *slog.Logger) (*application, error) {
+	registry := prometheus.NewRegistry()
+	hosts := c.names().Upstreams
+	upstreams, err := openUpstreams(c, metrics.NewUpstream(registry, hosts), log)
+	if err != nil {
+		return nil, err
+	}
+	store, err := openCache(c, metrics.NewCache(registry, hosts), log)
+	if err != nil {
+		return nil, err
+	}
+	a := &application{cache: store, log: log, upstreams: upstreams}
+	if a.proxy, err = proxy.New(proxyOptions(c, a, metrics.NewHTTP(registry, hosts))); err != nil {
+		return nil, errors.Join(usageError{err}, a.close())
+	}
+	registerProcess(registry, c, store)
+	a.serveOperators(c, registry)
+	return a, nil
+}
+
+func proxyOptions(c Config, a *application, answers *metrics.HTTP) proxy.Options {
+	o := proxy.Options{
+		Names:          c.names(),
+		Registries:     map[string]proxy.Registry{},
+		Manifests:      a.cache.manifests,
+		Blobs:          blobs{a.cache.blobs},
+		Public:         a.readable,
+		MaxConnections: c.MaxConnections,
+		AccessLog:      c.AccessLog.mode(),
+		Answered:       answers.Answered,
+		Log:            a.log,
+	}
+	if c.TLSCert != "" {
+		o.TLS = &proxy.TLS{CertFile: c.TLSCert, KeyFile: c.TLSKey, ClientCA: c.TLSClientCA}
+	}
+	for i, block := range c.upstreams() {
+		up := a.upstreams[i]
+		o.Registries[up.Host()] = proxy.Registry{
+			Repository: func(name string) proxy.Repository { return up.Repository(name) },
+			Private:    block.guarded(c.DockerConfig),
+		}
+	}
+	return o
+}
+
+// guarded: the upstream may be asked with credentials, and what they open is not for everybody. A Docker config.json may
+// get a credential at any time, so its presence is enough.
+func (b UpstreamBlock) guarded(dockerConfig string) bool {
+	credentials := b.Username != "" || b.Auth != "" || b.ClientCert != "" || dockerConfig != ""
+	return credentials && b.Private != "allow"
+}
+
+func (a *application) readable(ctx context.Context, repo proxy.Repository, ref string) (bool, error) {
+	return a.cache.public.Readable(ctx, repo.Repo(), repo, ref)
+}
+
+// names is the part of the configuration that decides whose name a name is.
+func (c Config) names() proxy.Names {
+	n := proxy.Names{Hosted: c.Hosted, Hosts: map[string]string{}, Self: c.self()}
+	if c.DefaultUpstream != "none" {
+		n.Default = canonical(c.DefaultUpstream)
+	}
+	for _, u := range c.upstreams() {
+		n.Upstreams = append(n.Upstreams, canonical(u.Host))
+	}
+	for _, alias := range c.Hosts {
+		n.Hosts[alias.Host] = canonical(alias.Upstream)
+	}
+	return n
+}
+
+// self lists the addresses by which a client on this machine knows this server.
+func (c Config) self() []string {
+	host, port, err := net.SplitHostPort(string(c.Listen))
+	if err != nil {
+		return nil
+	}
+	all := []string{net.JoinHostPort(host, port), net.JoinHostPort("localhost", port), net.JoinHostPort("127.0.0.1", port)}
+	if name, err := os.Hostname(); err == nil {
+		all = append(all, net.JoinHostPort(name, port))
+	}
+	return all
+}
+
+// blobs fits the cache's blobs to what the proxy asks for.
+type blobs struct{ *cache.Blobs }
+
+func (b blobs) Hot(repo cache.Repo, d string) ([]byte, bool) {
+	return b.Blobs.Hot(repo, digest.Digest(d))
+}
+
+func (b blobs) Open(ctx context.Context, from cache.Origin, d digest.Digest, r cache.Range) (proxy.Content, error) {
+	reader, err := b.Blobs.Open(ctx, from, d, r)
+	if err != nil {
+		return nil, err // and not a Content that holds a nil
+	}
+	return reader, nil
+}
+
+func registerProcess(r *prometheus.Registry, c Config, s *stored) {
+	b := build()
+	metrics.RegisterBuild(r, b.Version, b.Commit, b.Go)
+	metrics.RegisterTiers(r, int64(c.MemorySize), s.blobs.Usage)
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+}
