@@ -144,7 +144,7 @@ type fakeRepository struct {
 	repo cache.Repo
 }
 
-func (r fakeRepository) Repo() cache.Repo                                         { return r.repo }
+func (r fakeRepository) Repo() cache.Repo                                        { return r.repo }
 func (fakeRepository) ReadableAnonymously(context.Context, string) (bool, error) { return false, nil }
 
 // content is blob content whose sending a test controls.

@@ -196,7 +196,9 @@ func TestRefusals(t *testing.T) {
 		{"private catalog", "GET", "/v2/_catalog?ns=gcr.io", nil, 403, "DENIED", "", nil},
 	} {
 		res, body := s.do(t, c.method, c.path, c.ask...)
-		var got struct{ Errors []struct{ Code, Message string } }
+		var got struct {
+			Errors []struct{ Code, Message string }
+		}
 		if err := json.Unmarshal([]byte(body), &got); err != nil || len(got.Errors) != 1 {
 			t.Errorf("%s: body %q", c.fact, body)
 			continue
