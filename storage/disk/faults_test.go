@@ -3,6 +3,7 @@ package disk
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -145,6 +146,9 @@ func TestAFailingDiskLeavesTheOldObjectOrTheNew(t *testing.T) {
 				err := c.write(s, t, c.key, c.after)
 				s.files = osFiles{}
 				wantOutcome(t, s, c.key, err, c.before, c.after)
+				if c.before == "" && !disk.onward {
+					wantNoEmptyFolder(t, s)
+				}
 				s = wantNothingHalfWritten(t, s, !disk.onward)
 
 				if err := c.write(s, t, c.key, c.after); err != nil {
@@ -207,6 +211,34 @@ func wantNothingHalfWritten(t *testing.T, s *Store, atOnce bool) *Store {
 		t.Errorf("temporary files left after reopening: %v, %v", left, err)
 	}
 	return s
+}
+
+func wantNoEmptyFolder(t *testing.T, s *Store) {
+	t.Helper()
+	err := filepath.WalkDir(s.objects, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.IsDir() {
+			return err
+		}
+		inside, err := os.ReadDir(path)
+		if len(inside) == 0 {
+			t.Errorf("folder %s is left empty", path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAFolderWhoseNameIsNotDurableIsNotLeft(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "a")
+	err := makeFolder(&faulty{files: osFiles{}, n: 2}, folder) // the first makes it, the second syncs its parent
+	if !errors.Is(err, errDisk) {
+		t.Fatalf("makeFolder = %v, want the failure", err)
+	}
+	if _, err := os.Stat(folder); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the folder is left: %v", err)
+	}
 }
 
 func TestAFailingDiskFailsOpenAndTheNextOneSucceeds(t *testing.T) {

@@ -98,3 +98,21 @@ func TestWhatIsAcknowledgedIsDurable(t *testing.T) {
 		})
 	}
 }
+
+func TestTheMarkOfACleanEndIsDurableAndSoIsItsRemoval(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	endClaim(t, dir, true)
+	o := &order{files: osFiles{}}
+	d, err := claim(dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Release(false)
+	if err := d.write(o, "clean", ""); err != nil {
+		t.Fatal(err)
+	}
+	const want = "remove clean, sync data, create in data, fsync, rename to clean, sync data"
+	if got := strings.Join(o.done, ", "); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
