@@ -85,7 +85,7 @@ func (f *fill) ask(ctx context.Context, want span) (Part, error) {
 
 func (f *fill) adopt(part *partial) {
 	f.mu.Lock()
-	f.part, f.have = part, part.have
+	f.part, f.have, f.resumed = part, part.have, len(part.have) > 0
 	f.mu.Unlock()
 }
 

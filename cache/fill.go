@@ -41,6 +41,7 @@ type fill struct {
 	blob     *blobFile  // the complete file that is verified; nil otherwise
 	size     int64      // -1 while unknown
 	have     extents
+	resumed  bool   // some of have came with an earlier fill
 	taken    []span // what workers are fetching
 	ranged   bool   // upstream answers ranges
 	workers  int

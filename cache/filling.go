@@ -43,8 +43,8 @@ func (c *Blobs) follow(ctx context.Context, from Origin, d digest.Digest, r Rang
 			}
 		}
 		w, err := f.attach(ctx, r)
-		if errors.Is(err, errMoved) || f.from.Repo() != from.Repo() && isAnswer(err) {
-			<-f.ended // at once; another repository's answer is not this one's
+		if errors.Is(err, errMoved) || errors.Is(err, ErrCorrupt) && f.resumed || isAnswer(err) && f.from.Repo() != from.Repo() {
+			<-f.ended // at once; then there is a blob, or a new fill, or one that asks this repository
 			continue
 		}
 		if err != nil {
@@ -119,8 +119,10 @@ func (c *Blobs) conclude(f *fill, have extents, size int64, err error) Outcome {
 		c.refuse(blobName{f.from.Repo(), f.digest}, err)
 	case errors.Is(err, ErrCorrupt):
 		c.log.Error("upstream sent wrong bytes", "repository", f.from.Repo().String(), "digest", f.digest)
-		c.setAlone(f.digest, true)
-		c.refuse(blobName{f.from.Repo(), f.digest}, err)
+		if !f.resumed { // else the wrong bytes may be those of an earlier fill: begin anew at once
+			c.setAlone(f.digest, true)
+			c.refuse(blobName{f.from.Repo(), f.digest}, err)
+		}
 		f.part.discard()
 		return FillCorrupt
 	case errors.Is(err, errDisk), errors.Is(err, errNoRoom):
