@@ -301,3 +301,16 @@ func (o *office) tagOnDisk(repo Repo, tag string) digest.Digest {
 	}
 	return rec.Digest
 }
+
+// lyingHead answers every HEAD with a manifest that nobody has.
+type lyingHead struct {
+	*fakeManifests
+	digest Manifest
+}
+
+func (l *lyingHead) ResolveManifest(ctx context.Context, ref string) (Descriptor, error) {
+	if _, err := l.fakeManifests.ResolveManifest(ctx, ref); err != nil {
+		return Descriptor{}, err
+	}
+	return Descriptor{MediaType: l.digest.MediaType, Digest: l.digest.Digest, Size: int64(len(l.digest.Bytes))}, nil
+}
