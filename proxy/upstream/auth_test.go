@@ -9,9 +9,11 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/entrepot/entrepot/cache"
+	"oras.land/oras-go/v2/registry/remote/auth"
 )
 
 // registryWithTokens is a fake whose token server accepts bob, anybody (when open), and counts its tokens: only the newest is valid.
@@ -104,26 +106,47 @@ func TestTokenIsUsedAgainUntilItExpires(t *testing.T) {
 
 // Whoever fetches the token for all may leave; the others must not fail for it.
 func TestCallerThatLeavesWhileFetchingTheToken(t *testing.T) {
-	f := newFake(t)
-	ctx, leave := context.WithCancel(context.Background())
-	f.mux.HandleFunc("/token", scripted(func(_ http.ResponseWriter, req *http.Request) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newTokens()
+		ctx := withExchange(context.Background(), &exchange{})
+		leaving, leave := context.WithCancel(ctx)
+		results := make(chan error, 2)
+		go func() {
+			_, err := s.Set(leaving, "host", auth.SchemeBearer, "scope", func(ctx context.Context) (string, error) {
+				<-ctx.Done()
+				return "", fmt.Errorf("fetching: %w", ctx.Err())
+			})
+			results <- err
+		}()
+		synctest.Wait()
+		go func() {
+			_, err := s.Set(ctx, "host", auth.SchemeBearer, "scope", func(context.Context) (string, error) { return "t", nil })
+			results <- err
+		}()
+		synctest.Wait() // the second waits for the first
 		leave()
-		<-req.Context().Done()
-	}, text(`{"token":"t"}`)))
-	refused := make(chan struct{}, 2)
-	f.mux.HandleFunc("/v2/a/b/manifests/", func(w http.ResponseWriter, req *http.Request) {
-		guarded(f.URL+"/token", "t", serveManifest)(w, req)
-		refused <- struct{}{}
+		for range 2 {
+			if err := <-results; err != nil && !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+		}
+		if token, err := s.GetToken(ctx, "host", auth.SchemeBearer, "scope"); token != "t" || err != nil {
+			t.Errorf("%q %v", token, err)
+		}
 	})
-	r := newRegistry(t, f, nil)
-	left := make(chan error)
-	go func() { _, err := r.Repository("a/b").FetchManifest(ctx, "v1"); left <- err }()
-	<-refused
-	if _, err := r.Repository("a/b").FetchManifest(context.Background(), "v1"); err != nil {
-		t.Error(err)
-	}
-	if err := <-left; !errors.Is(err, context.Canceled) {
-		t.Error(err)
+}
+
+// The last line of defence: a session with our credential sends nothing to another host.
+func TestCredentialedSessionIsForTheRegistryOnly(t *testing.T) {
+	other, f := newFake(t), newFake(t)
+	r := newRegistry(t, f, password)
+	r.guard.private.Store(true) // or the dial would be refused in any case
+	req, _ := http.NewRequest(http.MethodGet, other.URL+"/x", nil)
+	ctx := context.WithValue(context.Background(), callKey{}, &call{deadline: time.Now()})
+	_, err := r.own.send(ctx, req, &exchange{kind: KindBlob})
+	var refused *refusal
+	if !errors.As(err, &refused) || other.count("/") != 0 {
+		t.Fatal(err)
 	}
 }
 
@@ -235,15 +258,15 @@ func TestBasic(t *testing.T) {
 		w.Header().Set("WWW-Authenticate", `Basic realm="registry"`)
 		w.WriteHeader(http.StatusUnauthorized)
 	}
-	for auth, want := range map[string]int{"": 2, "basic": 1} {
+	for mode, want := range map[string]int{"": 2, "basic": 1} {
 		f := newFake(t)
 		f.mux.HandleFunc("/v2/a/b/manifests/v1", challenged)
-		r := newRegistry(t, f, func(o *Options) { password(o); o.Auth = auth })
+		r := newRegistry(t, f, func(o *Options) { password(o); o.Auth = mode })
 		if _, err := r.Repository("a/b").FetchManifest(context.Background(), "v1"); err != nil || f.count("/v2/") != want {
-			t.Errorf("auth %q: %v after %d requests, want %d", auth, err, f.count("/v2/"), want)
+			t.Errorf("auth %q: %v after %d requests, want %d", mode, err, f.count("/v2/"), want)
 		}
 		if _, err := r.Repository("a/b").FetchManifest(context.Background(), "v1"); err != nil || f.count("/v2/") != want+1 {
-			t.Errorf("auth %q: %v, %d requests in all", auth, err, f.count("/v2/"))
+			t.Errorf("auth %q: %v, %d requests in all", mode, err, f.count("/v2/"))
 		}
 	}
 }
@@ -298,7 +321,7 @@ func TestTokensAreBounded(t *testing.T) {
 	s := newTokens()
 	ctx := withExchange(context.Background(), &exchange{})
 	for i := range maxTokens + 10 {
-		_, err := s.Set(ctx, "host", 2, fmt.Sprint(i), func(context.Context) (string, error) { return "t", nil })
+		_, err := s.Set(ctx, "host", auth.SchemeBearer, fmt.Sprint(i), func(context.Context) (string, error) { return "t", nil })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -306,7 +329,7 @@ func TestTokensAreBounded(t *testing.T) {
 	if n := len(s.fetched); n > maxTokens {
 		t.Errorf("%d tokens kept", n)
 	}
-	if _, err := s.GetToken(ctx, "host", 2, fmt.Sprint(maxTokens+9)); err != nil {
+	if _, err := s.GetToken(ctx, "host", auth.SchemeBearer, fmt.Sprint(maxTokens+9)); err != nil {
 		t.Error("the newest token is gone")
 	}
 }
