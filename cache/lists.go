@@ -25,7 +25,7 @@ func (m *Manifests) Tags(ctx context.Context, l Lister, n int, last string) (tag
 	}
 	repo := l.Repo()
 	cached, more, cacheErr := m.cachedTags(ctx, repo, n, last)
-	if cacheErr != nil || len(cached) == 0 && last == "" {
+	if cacheErr != nil || len(cached) == 0 && !more && last == "" {
 		return nil, false, "", err
 	}
 	m.o.Events.Stale(repo.Registry, string(cause(err)))

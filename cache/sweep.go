@@ -126,7 +126,7 @@ func (s *Sweeper) weighAges(ctx context.Context) (ageBytes, error) {
 			if err != nil {
 				return nil, err
 			}
-			ages[ages.hour(now, info)] += onDisk(info)
+			ages[ages.hour(now, info)] += onDisk(info.Size)
 		}
 	}
 	return ages, nil
@@ -147,11 +147,11 @@ func (s *Sweeper) deleteOld(ctx context.Context, c cutoff) (left int64, err erro
 			}
 			hour := ages.hour(now, info)
 			if hour < c.hour || hour == c.hour && c.bytes <= 0 {
-				left += onDisk(info)
+				left += onDisk(info.Size)
 				continue
 			}
 			if hour == c.hour {
-				c.bytes -= onDisk(info)
+				c.bytes -= onDisk(info.Size)
 			}
 			if err := s.o.Records.remove(ctx, info.Key); err != nil {
 				return 0, err
@@ -176,7 +176,7 @@ func (s *Sweeper) sweepNames(ctx context.Context) (left int64, err error) {
 			return 0, err
 		}
 		if used {
-			left += onDisk(info)
+			left += onDisk(info.Size)
 		} else if err := s.o.Records.remove(ctx, info.Key); err != nil {
 			return 0, err
 		}
@@ -191,9 +191,4 @@ func (s *Sweeper) anyRecord(ctx context.Context, folders ...string) (bool, error
 		}
 	}
 	return false, nil
-}
-
-// onDisk is what a record takes: whole blocks.
-func onDisk(info storage.Info) int64 {
-	return (info.Size + recordBlock - 1) / recordBlock * recordBlock
 }

@@ -223,6 +223,7 @@ func (m *Manifests) unanswered(ctx context.Context, name refName, old resolution
 		m.removeTag(ctx, name)
 	case IsOutage(err) && state != unknown:
 		m.outages.set(name, err, m.patience(err))
+		m.records.use(tagKey(name.Repo, name.ref))
 		old.outage = err
 		return old, nil
 	}
