@@ -52,10 +52,12 @@ func TestConnSendsFilesBySegments(t *testing.T) {
 	}
 	defer f.Close()
 	const skip = 4097
+	done := make(chan struct{})
 	if _, err := f.Seek(skip, io.SeekStart); err != nil {
 		t.Fatal(err)
 	}
 	go func() { // ends when the file is sent
+		defer close(done)
 		limited := &io.LimitedReader{R: f, N: int64(len(want)) - skip - 1}
 		if n, err := server.ReadFrom(limited); err != nil || n != int64(len(want))-skip-1 || limited.N != 0 {
 			t.Errorf("sent %d, %d left, %v", n, limited.N, err)
@@ -65,6 +67,10 @@ func TestConnSendsFilesBySegments(t *testing.T) {
 	got, err := io.ReadAll(client)
 	if err != nil || !bytes.Equal(got, want[skip:len(want)-1]) {
 		t.Errorf("got %d bytes, %v", len(got), err)
+	}
+	<-done
+	if server.segment == leastSegment {
+		t.Error("not sent by segments that grow, so under one deadline")
 	}
 }
 
