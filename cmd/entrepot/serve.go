@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sys/unix"
 )
 
 // beyondMemory is what the process needs beside the memory tier, in bytes.
@@ -83,6 +84,7 @@ func (a *application) run(ctx context.Context, c Config) error {
 		go func() { ended <- o.serve() }()
 	}
 	a.announce(c, front, operators)
+	a.warnOfFiles(c)
 
 	running := 1 + len(operators)
 	select {
@@ -107,6 +109,16 @@ func (a *application) announce(c Config, front net.Listener, operators []*operat
 	log.Info("serving", "data", c.Data, "version", build().Version)
 	if !c.Listen.Loopback() && c.TLSClientCA == "" {
 		a.log.Warn("everybody who can reach this address may pull through it", "address", string(c.Listen))
+	}
+}
+
+// warnOfFiles says when connections could use up the descriptors. Go raises the limit as far as it may by itself.
+func (a *application) warnOfFiles(c Config) {
+	const others = 1024 // fills, upstream connections, records
+	var limit unix.Rlimit
+	need := uint64(2*c.MaxConnections + others)
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err == nil && limit.Cur < need {
+		a.log.Warn("the limit of open files is low for so many connections", "limit", limit.Cur, "needed", need, "connections", c.MaxConnections)
 	}
 }
 
