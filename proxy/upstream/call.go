@@ -72,6 +72,7 @@ type exchange struct {
 	kind  Kind
 	own   bool   // sent to the registry itself or to its token server, not to a host that it redirected to
 	order uint64 // see tokens
+	late  bool   // it was sent more than once, so what it carries (a token, a signed address) may have expired on the way
 	realm *realm // set by the gate when a challenge comes, read by the gate when the token request that follows comes
 }
 

@@ -31,6 +31,18 @@ type answer struct {
 	*http.Response
 	at   *url.URL // where it came from, after redirects
 	home bool     // the registry itself answered
+	late bool     // see exchange
+}
+
+// outdated reports whether a refusal may be due to the time that retries took: a token or a signed address lives for seconds here and there.
+func (a *answer) outdated() bool {
+	switch a.StatusCode {
+	case http.StatusUnauthorized:
+		return a.late
+	case http.StatusBadRequest, http.StatusForbidden, http.StatusNotFound, http.StatusGone:
+		return a.late && !a.home
+	}
+	return false
 }
 
 // ask sends q as us, and where we are refused once more as nobody: an expired token for ghcr.io must not make public images fail.
@@ -64,6 +76,10 @@ func (r *Registry) ask(ctx context.Context, q query) (*answer, error) {
 // askAs sends q with one identity and maps what comes back: 2xx is an answer, everything else an error.
 func (r *Registry) askAs(ctx context.Context, s *session, q query) (*answer, error) {
 	a, err := r.follow(ctx, s, q)
+	for err == nil && a.outdated() && r.now().Before(deadlineOf(ctx)) {
+		discard(a.Response)
+		a, err = r.follow(ctx, s, q)
+	}
 	if err != nil {
 		return nil, r.explain(s, err)
 	}
@@ -111,13 +127,14 @@ func (r *Registry) follow(ctx context.Context, s *session, q query) (*answer, er
 		if !home {
 			s = r.anonymous
 		}
-		resp, err := r.send(ctx, s, q, to, home)
+		e := &exchange{kind: q.kind, own: home}
+		resp, err := r.send(ctx, s, q, to, e)
 		if err != nil {
 			return nil, err
 		}
 		location := resp.Header.Get("Location")
 		if !isRedirect(resp.StatusCode) || location == "" {
-			return &answer{Response: resp, at: to, home: home}, nil
+			return &answer{Response: resp, at: to, home: home, late: e.late}, nil
 		}
 		discard(resp)
 		if hop == maxRedirects {
@@ -142,17 +159,17 @@ func (r *Registry) next(from *url.URL, location string) (*url.URL, error) {
 	return to, nil
 }
 
-func (r *Registry) send(ctx context.Context, s *session, q query, to *url.URL, home bool) (*http.Response, error) {
+func (r *Registry) send(ctx context.Context, s *session, q query, to *url.URL, e *exchange) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, q.method, to.String(), nil)
 	if err != nil {
 		return nil, broken("building a request: %w", err)
 	}
 	req.Header = q.header.Clone()
 	req.Header.Set("User-Agent", userAgent)
-	if home && q.scope != "" {
+	if e.own && q.scope != "" {
 		ctx = auth.WithScopesForHost(ctx, req.URL.Host, q.scope)
 	}
-	return s.send(ctx, req, &exchange{kind: q.kind, own: home})
+	return s.send(ctx, req, e)
 }
 
 func isRedirect(status int) bool {

@@ -48,7 +48,9 @@ func (t *retrier) RoundTrip(req *http.Request) (*http.Response, error) {
 		if req, err = rewind(req); err != nil {
 			return nil, err
 		}
-		t.retried(exchangeOf(ctx).kind)
+		e := exchangeOf(ctx)
+		e.late = true
+		t.retried(e.kind)
 	}
 }
 

@@ -133,6 +133,25 @@ func TestFifthOfAnswersFailing(t *testing.T) {
 	wg.Wait()
 }
 
+// What a retry carries may have expired while it waited: a token, or the address that a redirect signed.
+func TestWhatExpiredDuringARetryIsFetchedAnew(t *testing.T) {
+	cdn, f := newFake(t), newFake(t)
+	cdn.mux.HandleFunc("/", scripted(status(503), status(403), serveBlob))
+	f.mux.HandleFunc(blobPath, func(w http.ResponseWriter, req *http.Request) { http.Redirect(w, req, cdn.URL+"/x", 307) })
+	f.mux.HandleFunc("/token", text(`{"token":"t"}`))
+	expired := guarded(f.URL+"/token", "later", nil)
+	f.mux.HandleFunc("/v2/a/b/manifests/v1", scripted(expired, status(503), expired, guarded(f.URL+"/token", "t", serveManifest)))
+	repo := newRegistry(t, f, nil).Repository("a/b")
+	p, err := repo.FetchBlob(context.Background(), blobDigest, 0, 10)
+	if err != nil || f.count(blobPath) != 2 {
+		t.Fatalf("%v after %d redirects", err, f.count(blobPath))
+	}
+	p.Body.Close()
+	if _, err := repo.FetchManifest(context.Background(), "v1"); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // states records the breaker's changes.
 type states struct {
 	NoEvents
