@@ -49,17 +49,13 @@ func (r *relay) accept(l net.Listener) {
 		}
 		r.keep(client, server)
 		// Each direction ends when its reader ends or when hangUp closes both connections.
-		r.wg.Go(func() { r.pass(server, client) })
-		r.wg.Go(func() { r.pass(client, server) })
+		r.wg.Go(func() { pass(server, server, client) })
+		r.wg.Go(func() { pass(client, io.MultiWriter(client, counter{&r.moved}), server) })
 	}
 }
 
-// pass copies until from ends, and then tells to. What goes to a client is what an accepted connection is written.
-func (r *relay) pass(to, from net.Conn) {
-	var w io.Writer = to
-	if from.RemoteAddr().String() == r.target {
-		w = io.MultiWriter(to, counter{&r.moved})
-	}
+// pass copies from one connection into w until it ends, and then ends the other one's input.
+func pass(to net.Conn, w io.Writer, from net.Conn) {
 	io.Copy(w, from)
 	to.(*net.TCPConn).CloseWrite()
 }
