@@ -145,7 +145,11 @@ func (c *call) admit() error {
 		return nil
 	}
 	c.keep()
-	ok, err := c.server.o.Public(c.server.ctx, c.repository(), c.req.Ref)
+	ref := c.req.Ref
+	if ref == "" { // lists name none, and a repository is judged by something in it
+		ref = "latest"
+	}
+	ok, err := c.server.o.Public(c.server.ctx, c.repository(), ref)
 	if err == nil && !ok {
 		err = newError(CodeDenied, c.home.Registry+" lets nobody read this anonymously, and this cache does not lend its credential")
 	}

@@ -25,7 +25,7 @@ type Manifests interface {
 	Names(ctx context.Context, registry string, n int, last string) (names []string, more bool, err error)
 }
 
-// Blobs answers for blobs.
+// Blobs answers for blobs. *cache.Blobs is one but for the types of a digest and of a reader.
 type Blobs interface {
 	// Hot gives a blob that is in memory, immutable. It keeps none of its arguments: they are views of the request.
 	Hot(repo cache.Repo, digest string) ([]byte, bool)
@@ -66,8 +66,8 @@ type Options struct {
 	Manifests  Manifests
 	Blobs      Blobs
 
-	// Public decides whether an anonymous caller may have ref (a tag or digest of a manifest or blob; empty: what the
-	// repository lists) of a private registry. It is asked before anything is served. nil refuses.
+	// Public decides whether an anonymous caller may read a repository of a private registry, judged by ref, a tag or the
+	// digest of a manifest or blob. It is asked before anything is served. nil refuses.
 	Public func(ctx context.Context, repo Repository, ref string) (bool, error)
 
 	TLS *TLS // nil: plain HTTP
