@@ -22,7 +22,7 @@ func (c *call) blob() error {
 	}
 	if !ranged {
 		wanted = cache.Whole
-		if b, ok := c.server.o.Blobs.Hot(c.repo(), c.req.Ref); ok && (c.plain || len(b) <= rawLimit) {
+		if b, ok := c.server.o.Blobs.Hot(c.repo(), d); ok && (c.plain || len(b) <= rawLimit) {
 			c.answer.Tier = cache.TierMemory
 			if !c.describeBlob() {
 				c.send(b)

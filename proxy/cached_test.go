@@ -16,26 +16,6 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-var (
-	_ Manifests = (*cache.Manifests)(nil)
-	_ Content   = (*cache.Reader)(nil)
-)
-
-// cachedBlobs is what cmd makes of the cache's blobs.
-type cachedBlobs struct{ *cache.Blobs }
-
-func (b cachedBlobs) Hot(repo cache.Repo, d string) ([]byte, bool) {
-	return b.Blobs.Hot(repo, digest.Digest(d))
-}
-
-func (b cachedBlobs) Open(ctx context.Context, from cache.Origin, d digest.Digest, r cache.Range) (Content, error) {
-	rd, err := b.Blobs.Open(ctx, from, d, r)
-	if err != nil {
-		return nil, err
-	}
-	return rd, nil
-}
-
 // origin is one repository of an upstream that has one blob and one manifest.
 type origin struct {
 	fakeRepository
@@ -109,7 +89,7 @@ func withCache(t *testing.T) (Options, origin) {
 		records.Close()
 	})
 	opts := options(&fakeCache{})
-	opts.Manifests, opts.Blobs = manifests, cachedBlobs{blobs}
+	opts.Manifests, opts.Blobs = manifests, CachedBlobs{blobs}
 	opts.Registries["docker.io"] = Registry{Repository: func(name string) Repository {
 		mine := o
 		mine.repo = cache.Repo{Registry: "docker.io", Name: name}

@@ -110,8 +110,8 @@ func after(all []string, n int, last string) (page []string, more bool) {
 
 type fakeBlobs struct{ *fakeCache }
 
-func (f fakeBlobs) Hot(repo cache.Repo, d string) ([]byte, bool) {
-	b, ok := f.hotBlobs[repo.String()+"@"+d]
+func (f fakeBlobs) Hot(repo cache.Repo, d digest.Digest) ([]byte, bool) {
+	b, ok := f.hotBlobs[repo.String()+"@"+d.String()]
 	return b, ok
 }
 

@@ -25,10 +25,10 @@ type Manifests interface {
 	Names(ctx context.Context, registry string, n int, last string) (names []string, more bool, err error)
 }
 
-// Blobs answers for blobs. *cache.Blobs is one but for the types of a digest and of a reader.
+// Blobs answers for blobs. CachedBlobs makes one of *cache.Blobs.
 type Blobs interface {
 	// Hot gives a blob that is in memory, immutable. It keeps none of its arguments: they are views of the request.
-	Hot(repo cache.Repo, digest string) ([]byte, bool)
+	Hot(repo cache.Repo, d digest.Digest) ([]byte, bool)
 	Stat(ctx context.Context, from cache.Origin, d digest.Digest) (size int64, tier cache.Tier, err error)
 	Open(ctx context.Context, from cache.Origin, d digest.Digest, r cache.Range) (Content, error)
 }
