@@ -9,11 +9,9 @@ import (
 	"os"
 	"sync/atomic"
 
-	"github.com/opencontainers/go-digest"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
-	"github.com/entrepot/entrepot/cache"
 	"github.com/entrepot/entrepot/metrics"
 	"github.com/entrepot/entrepot/proxy"
 	"github.com/entrepot/entrepot/proxy/upstream"
@@ -57,7 +55,7 @@ func proxyOptions(c Config, a *application, answers *metrics.HTTP) proxy.Options
 		Names:          c.names(),
 		Registries:     map[string]proxy.Registry{},
 		Manifests:      a.cache.manifests,
-		Blobs:          blobs{a.cache.blobs},
+		Blobs:          proxy.CachedBlobs{Blobs: a.cache.blobs},
 		Public:         a.readable,
 		MaxConnections: c.MaxConnections,
 		AccessLog:      c.AccessLog.mode(),
@@ -114,21 +112,6 @@ func (c Config) self() []string {
 		all = append(all, net.JoinHostPort(name, port))
 	}
 	return all
-}
-
-// blobs fits the cache's blobs to what the proxy asks for.
-type blobs struct{ *cache.Blobs }
-
-func (b blobs) Hot(repo cache.Repo, d string) ([]byte, bool) {
-	return b.Blobs.Hot(repo, digest.Digest(d))
-}
-
-func (b blobs) Open(ctx context.Context, from cache.Origin, d digest.Digest, r cache.Range) (proxy.Content, error) {
-	reader, err := b.Blobs.Open(ctx, from, d, r)
-	if err != nil {
-		return nil, err // and not a Content that holds a nil
-	}
-	return reader, nil
 }
 
 func registerProcess(r *prometheus.Registry, c Config, s *stored) {
