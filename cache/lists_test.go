@@ -144,3 +144,14 @@ func TestNamesAreInTheOrderOfNames(t *testing.T) {
 		t.Error("no registry, no error")
 	}
 }
+
+func TestNamesKnowThatThereAreMore(t *testing.T) {
+	o := newOffice(t, 0)
+	for _, name := range []string{"a/x", "a-b"} { // in the order of their keys, against that of the names
+		o.seen.Add(t.Context(), Repo{"docker.io", name}, digest.FromString("x"), "", 1)
+	}
+	names, more, err := o.manifests.Names(t.Context(), "docker.io", 1, "")
+	if err != nil || !more || !slices.Equal(names, []string{"a-b"}) {
+		t.Errorf("%q, %v, %v", names, more, err)
+	}
+}

@@ -107,7 +107,46 @@ func TestTagOfBytesStoredByAnotherRepositoryNeedsNoGet(t *testing.T) {
 	second.push("mine", "1")
 	o.wantGet(first, "latest", man)
 	o.wantGet(second, "mine", man)
+	o.wantGet(second, string(man.Digest), man)
 	second.wantAsked(t, 1, 0)
+}
+
+func TestHeadByDigest(t *testing.T) {
+	o := newOffice(t, 0)
+	first, second := newFakeManifests(nginx), newFakeManifests(Repo{"docker.io", "other/nginx"})
+	man := first.push("latest", "1")
+	second.push("", "1")
+	o.wantHead(first, string(man.Digest), man)
+	o.wantHead(first, string(man.Digest), man)
+	first.wantAsked(t, 2, 0) // a GET could not be served yet
+	o.wantGet(first, "latest", man)
+	first.asked()
+	o.wantHead(first, string(man.Digest), man)
+	first.wantAsked(t, 0, 0)
+	o.wantHead(second, string(man.Digest), man)
+	o.wantGet(second, string(man.Digest), man)
+	second.wantAsked(t, 1, 0) // the HEAD has said that this repository has it too
+	if err := o.store.Delete(t.Context(), manifestKey(man.Digest)); err != nil {
+		t.Fatal(err)
+	}
+	first.fail(outage(CauseFailed), outage(CauseFailed))
+	if _, _, _, err := o.manifests.Resolve(t.Context(), first, string(man.Digest)); !IsOutage(err) {
+		t.Errorf("promised what is not stored: %v", err)
+	}
+}
+
+func TestHeadWithoutMediaType(t *testing.T) {
+	o := newOffice(t, 0)
+	up := newFakeManifests(nginx)
+	up.noMediaType = true
+	man := up.push("latest", "1")
+	o.wantGet(up, "latest", man)
+	o.clock.advance(time.Minute)
+	o.wantGet(up, "latest", man)
+	up.wantAsked(t, 2, 1)
+	o.restart(0)
+	o.wantGet(up, "latest", man)
+	up.wantAsked(t, 0, 0) // the HEAD was recorded
 }
 
 func TestManyAskOnce(t *testing.T) {
@@ -116,7 +155,7 @@ func TestManyAskOnce(t *testing.T) {
 			o := newOffice(t, memory)
 			up := newFakeManifests(nginx)
 			man := up.push("latest", "1")
-			up.wait = make(chan struct{})
+			up.wait, up.waiting = make(chan struct{}), make(chan struct{}, 64)
 
 			gone, leave := context.WithCancel(t.Context())
 			left := make(chan error)
@@ -124,6 +163,7 @@ func TestManyAskOnce(t *testing.T) {
 				_, err := o.manifests.Get(gone, up, "latest")
 				left <- err
 			}()
+			<-up.waiting // the request is this client's, who leaves, which fails nobody else
 			var clients sync.WaitGroup
 			for i := range 32 {
 				clients.Go(func() {
@@ -135,12 +175,14 @@ func TestManyAskOnce(t *testing.T) {
 						return
 					}
 					a, err := o.manifests.Get(t.Context(), up, "latest")
-					if err != nil || a.Manifest.Digest != man.Digest {
+					if err != nil {
 						t.Errorf("get: %v", err)
+					} else if a.Manifest.Digest != man.Digest {
+						t.Errorf("get: %s", a.Manifest.Digest)
 					}
 				})
 			}
-			leave() // and its leaving fails nobody else
+			leave()
 			if err := <-left; !errors.Is(err, context.Canceled) {
 				t.Errorf("the client that left got %v", err)
 			}

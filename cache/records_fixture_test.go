@@ -48,9 +48,11 @@ type fakeManifests struct {
 	headErr     error
 	getErr      error
 	noDigest    bool
+	noMediaType bool
 	notSpare    bool
 	heads, gets int
 	wait        chan struct{} // nil, or every request waits until it is closed
+	waiting     chan struct{} // nil, or told of each request that begins to wait
 }
 
 func newFakeManifests(repo Repo) *fakeManifests {
@@ -110,10 +112,13 @@ func (f *fakeManifests) find(ref string) (Manifest, error) {
 
 func (f *fakeManifests) pause(ctx context.Context) error {
 	f.mu.Lock()
-	wait := f.wait
+	wait, waiting := f.wait, f.waiting
 	f.mu.Unlock()
 	if wait == nil {
 		return nil
+	}
+	if waiting != nil {
+		waiting <- struct{}{}
 	}
 	select {
 	case <-wait:
@@ -144,6 +149,9 @@ func (f *fakeManifests) ResolveManifest(ctx context.Context, ref string) (Descri
 	man, err := f.find(ref)
 	if err != nil || f.noDigest {
 		return Descriptor{}, err
+	}
+	if f.noMediaType {
+		man.MediaType = ""
 	}
 	return Descriptor{MediaType: man.MediaType, Digest: man.Digest, Size: int64(len(man.Bytes))}, nil
 }

@@ -64,6 +64,29 @@ func TestRecordsAreVisibleBeforeTheyAreWritten(t *testing.T) {
 	}
 }
 
+func TestRecordsShowTheNewestWhileAnOlderOneIsWritten(t *testing.T) {
+	tokens, written := make(chan struct{}), make(chan struct{})
+	r := NewRecords(storagetest.Around(mem.New(time.Now), func(_ context.Context, op storagetest.Op, _ string, do func() error) error {
+		if op != storagetest.Put {
+			return do()
+		}
+		<-tokens
+		defer func() { written <- struct{}{} }()
+		return do()
+	}), RecordOptions{})
+	r.write(t.Context(), putRecord("k", "old"))
+	r.write(t.Context(), putRecord("other", "x"))
+	r.write(t.Context(), putRecord("k", "new"))
+	for range 3 {
+		tokens <- struct{}{}
+		<-written
+		if b, err := r.get(t.Context(), "k"); string(b) != "new" || err != nil {
+			t.Errorf("%q, %v", b, err)
+		}
+	}
+	r.Close()
+}
+
 func TestRecordsThatBelongTogether(t *testing.T) {
 	for n := int64(1); ; n++ {
 		clock := newManualClock()

@@ -69,7 +69,27 @@ func TestSweepKeepsAStaleImageThatIsUsedDuringALongOutage(t *testing.T) {
 	if _, err := o.sweep(0); err != nil {
 		t.Fatal(err)
 	}
+	o.wantRecord(seenKey(nginx, man.Digest), true)
 	o.wantGet(up, "latest", man)
+}
+
+func TestSweepKeepsATagWhoseLifetimeIsLongerThanTheSweeps(t *testing.T) {
+	for name, memory := range memorySizes {
+		t.Run(name, func(t *testing.T) {
+			o := newOffice(t, memory, func(o *office) { o.options.TTLs = TTLs{usual: 365 * 24 * time.Hour} })
+			up := newFakeManifests(nginx)
+			man := up.push("v1", "1")
+			for range 40 {
+				o.wantGet(up, "v1", man)
+				o.clock.advance(24 * time.Hour)
+			}
+			up.wantAsked(t, 1, 1)
+			if _, err := o.sweep(0); err != nil {
+				t.Fatal(err)
+			}
+			o.wantRecord(tagKey(nginx, "v1"), true)
+		})
+	}
 }
 
 func TestSweepKeepsTheLimit(t *testing.T) {

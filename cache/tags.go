@@ -117,6 +117,7 @@ func (m *Manifests) current(ctx context.Context, name refName) (resolution, fres
 	age, ttl := m.o.Now().Sub(rec.Checked), m.o.TTLs.For(name.ref)
 	if age >= 0 && age < ttl { // a record from the future is no promise
 		m.holdTag(name, rec)
+		m.records.use(tagKey(name.Repo, name.ref))
 		return res, fresh, nil
 	}
 	if err, ok := m.outages.get(name); ok {
@@ -171,9 +172,6 @@ func (m *Manifests) ask(ctx context.Context, up Upstream, name refName) (resolut
 		return fetched, nil
 	}
 	rec := tagRecord{Digest: desc.Digest, MediaType: desc.MediaType, Size: desc.Size, Checked: m.o.Now()}
-	if rec.MediaType == "" && state != unknown && rec.Digest == res.record.Digest {
-		rec.MediaType = res.record.MediaType
-	}
 	return m.learned(ctx, name, rec), nil
 }
 
@@ -181,6 +179,11 @@ func (m *Manifests) ask(ctx context.Context, up Upstream, name refName) (resolut
 // somebody asks for a new one, the meaning is only remembered, and keep writes it.
 func (m *Manifests) learned(ctx context.Context, name refName, rec tagRecord) resolution {
 	m.outages.drop(name)
+	if rec.MediaType == "" { // not every registry's HEAD says
+		if known, err := m.seen.get(ctx, name.Repo, rec.Digest); err == nil {
+			rec.MediaType = known.MediaType
+		}
+	}
 	size, err := m.records.stat(ctx, manifestKey(rec.Digest))
 	if err != nil || rec.MediaType == "" {
 		m.pending.set(name, rec, m.o.TTLs.For(name.ref))

@@ -1,11 +1,15 @@
 package cache
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/entrepot/entrepot/storage/storagetest"
 )
 
 var causes = []Cause{CauseLimited, CauseTimeout, CauseFailed, CauseOpen, CauseCredential}
@@ -49,7 +53,7 @@ func TestOutage(t *testing.T) {
 
 func wantWarning(t *testing.T, text string) {
 	t.Helper()
-	if text == "" || len(text) > 200 || strings.ContainsAny(text, "\r\n\"\\") || !strings.Contains(text, "2026-11-21T06:00:00Z") {
+	if text == "" || len(text) > 200 || strings.ContainsAny(text, "\r\n\"\\") || !strings.Contains(text, "last checked 2026-11-21T06:0") {
 		t.Errorf("warning %q", text)
 	}
 }
@@ -311,4 +315,41 @@ func TestLifetimeOfZeroAsksEveryTime(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestOutageThatIsOverIsForgotten(t *testing.T) {
+	o := newOffice(t, 0, func(o *office) { o.options.TTLs = TTLs{} })
+	up := newFakeManifests(nginx)
+	man := up.push("latest", "1")
+	up.fail(nil, outage(CauseLimited))
+	o.wantGetError(up, "latest", up.getErr)
+	up.fail(nil, nil)
+	for range 2 {
+		if a := o.wantGet(up, "latest", man); a.Warning != "" {
+			t.Errorf("warns: %s", a.Warning)
+		}
+	}
+}
+
+// A full disk takes no records, and memory serves what it has.
+func TestFullDisk(t *testing.T) {
+	o := newOffice(t, 1<<20, func(o *office) {
+		o.store = storagetest.Slow(o.store, func(_ context.Context, op storagetest.Op, _ string) error {
+			if op == storagetest.Put {
+				return syscall.ENOSPC
+			}
+			return nil
+		})
+	})
+	up := newFakeManifests(nginx)
+	man := up.push("latest", "1")
+	o.wantGet(up, "latest", man)
+	up.wantAsked(t, 1, 1)
+	o.clock.advance(time.Minute)
+	o.wantGet(up, "latest", man)
+	up.wantAsked(t, 1, 0)
+	up.fail(outage(CauseFailed), outage(CauseFailed))
+	o.clock.advance(2 * usedAgain)
+	wantWarning(t, o.wantGet(up, "latest", man).Warning)
+	o.wantGet(up, string(man.Digest), man)
 }
