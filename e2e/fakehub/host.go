@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/entrepot/entrepot/e2e/loopback"
 )
 
 // host is one service: a listener that can go away and come back at the same address.
@@ -17,7 +19,7 @@ type host struct {
 	handler http.HandlerFunc
 
 	mu     sync.Mutex // guards what follows
-	addr   string     // a port of its own from the first open on
+	addr   string     // "" for a free port, before the first open
 	server *http.Server
 	done   chan struct{} // closed when server has returned
 }
@@ -34,7 +36,7 @@ func (s *host) open() error {
 	if s.server != nil {
 		return nil
 	}
-	plain, err := net.Listen("tcp", s.addr)
+	plain, err := s.listen()
 	if err != nil {
 		return fmt.Errorf("fake hub: %w", err)
 	}
@@ -43,6 +45,13 @@ func (s *host) open() error {
 	s.done = make(chan struct{})
 	go s.serve(s.server, pacedListener{plain, s.hub}, s.done) // ends when close closes the server
 	return nil
+}
+
+func (s *host) listen() (net.Listener, error) {
+	if s.addr == "" {
+		return loopback.Listen()
+	}
+	return net.Listen("tcp", s.addr)
 }
 
 func (s *host) serve(server *http.Server, l net.Listener, done chan struct{}) {

@@ -78,12 +78,9 @@ func Start(o Options) (*Hub, error) {
 	}
 	handlers := [3]http.HandlerFunc{Registry: h.serveRegistry, Token: h.serveToken, CDN: h.serveCDN}
 	for i, handler := range handlers {
-		addr := "127.0.0.1:0"
-		if Host(i) == Registry && o.Addr != "" {
-			addr = o.Addr
-		}
-		h.hosts[i] = &host{hub: h, addr: addr, handler: handler}
+		h.hosts[i] = &host{hub: h, handler: handler}
 	}
+	h.hosts[Registry].addr = o.Addr
 	if err := h.Up(); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -18,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/entrepot/entrepot/e2e/loopback"
 )
 
 // Upstream is a registry that the server pulls from.
@@ -231,15 +232,14 @@ func (s *Server) Run(args ...string) (output string, code int) {
 	return string(b), cmd.ProcessState.ExitCode()
 }
 
-// FreeAddr is a port of 127.0.0.1 that nobody listened on a moment ago.
+// FreeAddr is an address of 127.0.0.1 that no other test uses.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := loopback.Addr()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return addr
 }
 
 // logBuffer collects output of the process, which writes from a goroutine of os/exec.
