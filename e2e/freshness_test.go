@@ -115,13 +115,15 @@ func TestPurgeAndList(t *testing.T) {
 	}
 	s.wantPull("library/app", "1", after)
 
-	layer := after.Layers[0]
+	pinned := fakehub.NewImage(fakehub.Spec{Layers: []int64{300_000}, Seed: 3})
+	repo.AddImage(pinned)
+	s.wantPull("library/app", pinned.Manifest.Digest.String(), pinned)
 	s.hub.ResetCounters()
-	if out, code := s.server.Run("purge", "docker.io/library/app@"+layer.Digest.String()); code != 0 {
+	if out, code := s.server.Run("purge", "docker.io/library/app@"+pinned.Manifest.Digest.String()); code != 0 {
 		t.Fatalf("purge of a digest ends with %d: %s", code, out)
 	}
-	s.wantBlob("library/app", layer)
-	s.wantOnce(layer)
+	s.wantPull("library/app", pinned.Manifest.Digest.String(), pinned)
+	s.wantOnce(pinned.Blobs()...)
 
 	if out, code := s.server.Run("purge", "docker.io/library/app"); code != 0 {
 		t.Fatalf("purge of a repository ends with %d: %s", code, out)

@@ -191,7 +191,7 @@ func TestPrivateUpstreamRepositories(t *testing.T) {
 		{"without credentials", "", "check", 403},
 		{"what the anonymous cannot read is not handed to them", "secret", "check", 403},
 		{"unless the configuration says so", "secret", "allow", 200},
-		{"with a wrong password", "wrong", "allow", 403},
+		{"a credential that is refused for everything is an outage", "wrong", "allow", 503},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			hub := fakehub.New(t, fakehub.Options{})

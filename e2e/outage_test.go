@@ -18,22 +18,22 @@ func warm(t *testing.T, o fakehub.Options) (site, fakehub.Image) {
 	return s, img
 }
 
-// What makes an upstream useless, and how long a warm pull may take at first (time-outs) and once that is known.
+// What makes an upstream useless, and how long the first stale answer may take: only silence needs a time-out to be known.
 func TestWarmPullsGoOn(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		fail  func(*fakehub.Hub)
 		first time.Duration
 	}{
-		{"upstream refuses connections", func(h *fakehub.Hub) { h.Down() }, 15 * time.Second},
-		{"upstream is silent", func(h *fakehub.Hub) { h.Inject(fakehub.Fault{Do: fakehub.Hang()}) }, 29 * time.Second},
-		{"upstream answers 503", func(h *fakehub.Hub) { h.Inject(fakehub.Fault{Do: fakehub.Status(503, "")}) }, 15 * time.Second},
-		{"upstream answers 429", func(h *fakehub.Hub) { h.Inject(fakehub.Fault{Do: fakehub.Status(429, "60")}) }, 15 * time.Second},
+		{"upstream refuses connections", func(h *fakehub.Hub) { h.Down() }, time.Second},
+		{"upstream is silent", func(h *fakehub.Hub) { h.Inject(fakehub.Fault{Do: fakehub.Hang()}) }, 12 * time.Second},
+		{"upstream answers 503", func(h *fakehub.Hub) { h.Inject(fakehub.Fault{Do: fakehub.Status(503, "")}) }, time.Second},
+		{"upstream answers 429", func(h *fakehub.Hub) { h.Inject(fakehub.Fault{Do: fakehub.Status(429, "60")}) }, time.Second},
 		{"the pull limit is reached", func(h *fakehub.Hub) {
 			h.Set(func(o *fakehub.Options) { o.RateLimit, o.LimitHEAD = 10, true })
 			h.SetRemaining(0)
-		}, 15 * time.Second},
-		{"the token server is down", func(h *fakehub.Hub) { h.Down(fakehub.Token); h.RevokeTokens() }, 15 * time.Second},
+		}, time.Second},
+		{"the token server is down", func(h *fakehub.Hub) { h.Down(fakehub.Token); h.RevokeTokens() }, time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -140,5 +140,27 @@ func TestAbsentThings(t *testing.T) {
 		if !strings.Contains(string(a.body), code) {
 			t.Errorf("%s: %s; want %s", path, a.body, code)
 		}
+	}
+}
+
+func TestOneTimeOutIsEnoughForAllTags(t *testing.T) {
+	s, img := warm(t, fakehub.Options{})
+	var tags []string
+	for _, tag := range strings.Split("abcdefgh", "") {
+		s.hub.Repo("library/app").AddImage(img, tag)
+		s.wantPull("library/app", tag, img)
+		tags = append(tags, tag)
+	}
+	s.hub.Inject(fakehub.Fault{Do: fakehub.Hang()})
+	began := time.Now()
+	for _, tag := range tags {
+		if got := s.serves("library/app", tag); got != img.Manifest.Digest.String() {
+			t.Errorf("tag %s is %q", tag, got)
+		}
+	}
+	if took := time.Since(began); took > 30*time.Second {
+		t.Errorf("%d stale tags took %v while upstream is silent", len(tags), took)
+	} else {
+		t.Logf("%d stale tags took %v while upstream is silent", len(tags), took)
 	}
 }

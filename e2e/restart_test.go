@@ -15,6 +15,14 @@ import (
 	"github.com/entrepot/entrepot/e2e/server"
 )
 
+// kept waits until so many fills are complete: the last client may have its bytes before the blob has its name.
+func (s site) kept(fills float64) {
+	s.Helper()
+	s.eventually(20*time.Second, "the fill is complete", func() bool {
+		return s.server.Metrics().Sum("entrepot_fill_ended_total", "outcome", "complete") >= fills
+	})
+}
+
 // halfway starts a fill and returns when upstream has sent part of the blob. The client's answer comes on the channel.
 func (s site) halfway(b fakehub.Blob, part int64) <-chan answer {
 	s.Helper()
@@ -140,6 +148,7 @@ func TestDamageBesideAnUncleanStopIsNeverServed(t *testing.T) {
 			b := fakehub.RandomBlob(1, 6<<20)
 			s.hub.Repo("library/app").AddBlob(b)
 			s.wantBlob("library/app", b)
+			s.kept(1)
 			s.server.Kill()
 			if err := damage(s.blobFile(b), b.Size); err != nil {
 				t.Fatal(err)
