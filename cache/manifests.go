@@ -26,6 +26,7 @@ type Manifests struct {
 	refused *remembered[refName, error]     // 404s and refusals
 	pending *remembered[refName, tagRecord] // tags that moved to a manifest that is not stored yet: nobody has asked for it
 	outages *remembered[refName, error]     // tags that are served stale without asking again, and why
+	down    *remembered[string, error]      // registries that failed to answer when last asked
 
 	mu           sync.Mutex
 	revalidating map[refName]struct{} // guarded by mu
@@ -82,11 +83,12 @@ func NewManifests(o ManifestOptions) (*Manifests, error) {
 		o: o, records: o.Records, seen: o.Seen, memory: o.Memory, flights: newFlights(),
 		revalidating: make(map[refName]struct{}),
 	}
-	var refused, pending, outages error
+	var refused, pending, outages, down error
 	m.refused, refused = newRemembered[refName, error](o.Now)
 	m.pending, pending = newRemembered[refName, tagRecord](o.Now)
 	m.outages, outages = newRemembered[refName, error](o.Now)
-	return m, errors.Join(refused, pending, outages)
+	m.down, down = newRemembered[string, error](o.Now)
+	return m, errors.Join(refused, pending, outages, down)
 }
 
 // Close ends requests upstream and waits for them. It comes before the records' Close.

@@ -24,7 +24,7 @@ type Public struct {
 	records *Records
 	now     func() time.Time
 	flights *flights
-	answers *remembered[Repo, bool]
+	answers *remembered[refName, bool] // yes by repository, no by what was asked for: anybody can ask for what is not there
 }
 
 // publicRecord says that a repository was readable by anybody. That one was not is never recorded: names that nobody may
@@ -40,7 +40,7 @@ func NewPublic(records *Records, now func() time.Time) (*Public, error) {
 	if now == nil {
 		now = time.Now
 	}
-	answers, err := newRemembered[Repo, bool](now)
+	answers, err := newRemembered[refName, bool](now)
 	if err != nil {
 		return nil, err
 	}
@@ -53,24 +53,32 @@ func (p *Public) Close() { p.flights.close() }
 // Readable reports whether anybody may read a repository, judged by one reference in it. Many callers make one request.
 // While upstream is out, the last answer holds; without one, the outage is the error.
 func (p *Public) Readable(ctx context.Context, repo Repo, ask anonymous, ref string) (bool, error) {
-	if readable, ok := p.answers.get(repo); ok {
+	if readable, ok := p.known(repo, ref); ok {
 		return readable, nil
 	}
 	repo = Repo{Registry: strings.Clone(repo.Registry), Name: strings.Clone(repo.Name)}
 	ref = strings.Clone(ref)
-	return share(ctx, p.flights, repo.String(), func(ctx context.Context) (bool, error) {
-		if readable, ok := p.answers.get(repo); ok {
+	return share(ctx, p.flights, flightKey("public", repo, ref), func(ctx context.Context) (bool, error) {
+		if readable, ok := p.known(repo, ref); ok {
 			return readable, nil
 		}
 		return p.check(ctx, repo, ask, ref)
 	})
 }
 
+func (p *Public) known(repo Repo, ref string) (readable, ok bool) {
+	if _, ok := p.answers.get(refName{repo, ""}); ok {
+		return true, true
+	}
+	_, ok = p.answers.get(refName{repo, ref})
+	return false, ok
+}
+
 func (p *Public) check(ctx context.Context, repo Repo, ask anonymous, ref string) (bool, error) {
 	rec, missing := readRecord[publicRecord](ctx, p.records, publicKey(repo))
 	age := p.now().Sub(rec.Checked)
 	if missing == nil && age >= 0 && age < publicFor {
-		p.answers.set(repo, true, publicFor-age)
+		p.answers.set(refName{repo, ""}, true, publicFor-age)
 		return true, nil
 	}
 	readable, err := ask.ReadableAnonymously(ctx, ref)
@@ -78,23 +86,23 @@ func (p *Public) check(ctx context.Context, repo Repo, ask anonymous, ref string
 	case errors.Is(err, ErrDenied):
 		readable = false
 	case IsOutage(err) && missing == nil:
-		p.answers.set(repo, true, outageFor)
+		p.answers.set(refName{repo, ""}, true, outageFor)
 		return true, nil
 	case err != nil:
 		return false, err
 	}
-	p.note(ctx, repo, readable, missing == nil)
+	p.note(ctx, repo, ref, readable, missing == nil)
 	return readable, nil
 }
 
-func (p *Public) note(ctx context.Context, repo Repo, readable, recorded bool) {
+func (p *Public) note(ctx context.Context, repo Repo, ref string, readable, recorded bool) {
 	switch {
 	case readable:
-		p.answers.set(repo, true, publicFor)
+		p.answers.set(refName{repo, ""}, true, publicFor)
 		rec := encodeRecord(publicRecord{Checked: p.now()})
 		p.records.write(ctx, recordWrite{verb: verbPut, key: publicKey(repo), record: rec})
 	default:
-		p.answers.set(repo, false, privateFor)
+		p.answers.set(refName{repo, ref}, false, privateFor)
 		if recorded {
 			p.records.write(ctx, recordWrite{verb: verbRemove, key: publicKey(repo)})
 		}

@@ -167,6 +167,9 @@ func (m *Manifests) condemn(ctx context.Context, repo Repo, ref string) (tags []
 	for d := range needed {
 		delete(doomed, d)
 	}
+	if isDigest(ref) {
+		doomed[digest.Digest(ref)] = struct{}{} // needed or not: it was asked for by name, and will be fetched again
+	}
 	return tags, doomed, err
 }
 

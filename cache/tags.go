@@ -12,6 +12,12 @@ const (
 	leastPatience    = 2 * time.Second // how long at least a tag is served stale before upstream is asked again
 	mostPatience     = time.Minute     // and at most, whatever upstream wishes
 	mostRevalidating = 16              // background checks at a time
+
+	// How long an answer waits for upstream when there is a stale one to give: while upstream is well, and after it has
+	// failed to answer. The question itself goes on, and what it finds out is there for the next.
+	staleAfter   = time.Second
+	staleAtOnce  = 50 * time.Millisecond
+	downRemember = 10 * time.Minute
 )
 
 // tagRecord says what a tag meant when upstream was last asked.
@@ -93,8 +99,35 @@ func (m *Manifests) resolve(ctx context.Context, up Upstream, tag string) (resol
 	case state == revalidate && up.Spare():
 		m.revalidate(up, name)
 		return res, nil
+	case state == unknown:
+		return m.asked(ctx, up, name)
 	}
-	return m.asked(ctx, up, name)
+	return m.askedInTime(ctx, up, name, res)
+}
+
+// askedInTime is asked when there is a stale answer to give. It does not wait for the time-outs of an upstream that is down.
+func (m *Manifests) askedInTime(ctx context.Context, up Upstream, name refName, old resolution) (resolution, error) {
+	wait := staleAfter
+	if _, down := m.down.get(name.Registry); down {
+		wait = staleAtOnce
+	}
+	brief, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	res, err := m.asked(brief, up, name)
+	if brief.Err() == nil || ctx.Err() != nil {
+		return res, err
+	}
+	slow := &UnavailableError{Upstream: name.Registry, Cause: CauseTimeout, Err: errors.New("no answer yet")}
+	m.outage(name, slow)
+	old.outage = slow
+	return old, nil
+}
+
+// outage has a tag served stale for a while without asking again.
+func (m *Manifests) outage(name refName, err error) {
+	m.outages.set(name, err, m.patience(err))
+	m.down.set(name.Registry, err, downRemember)
+	m.records.use(tagKey(name.Repo, name.ref))
 }
 
 // current gives what is known of a tag without asking upstream, or the answer that upstream gave shortly before.
@@ -178,7 +211,7 @@ func (m *Manifests) ask(ctx context.Context, up Upstream, name refName) (resolut
 // learned takes upstream's word for what a tag means. The tag's record never names a manifest that is not stored: until
 // somebody asks for a new one, the meaning is only remembered, and keep writes it.
 func (m *Manifests) learned(ctx context.Context, name refName, rec tagRecord) resolution {
-	m.outages.drop(name)
+	m.answered(name)
 	if rec.MediaType == "" { // not every registry's HEAD says
 		if known, err := m.seen.get(ctx, name.Repo, rec.Digest); err == nil {
 			rec.MediaType = known.MediaType
@@ -201,6 +234,12 @@ func (m *Manifests) learned(ctx context.Context, name refName, rec tagRecord) re
 	return resolution{record: rec, tier: TierUpstream}
 }
 
+// answered ends what an outage began.
+func (m *Manifests) answered(name refName) {
+	m.outages.drop(name)
+	m.down.drop(name.Registry)
+}
+
 // askPlainly fetches a tag. The manifest is stored, and then the tag.
 func (m *Manifests) askPlainly(ctx context.Context, up Upstream, name refName) (resolution, error) {
 	man, err := up.FetchManifest(ctx, name.ref)
@@ -212,7 +251,7 @@ func (m *Manifests) askPlainly(ctx context.Context, up Upstream, name refName) (
 	}
 	rec := tagRecord{Digest: man.Digest, MediaType: man.MediaType, Size: int64(len(man.Bytes)), Checked: m.o.Now()}
 	m.pending.set(name, rec, m.o.TTLs.For(name.ref))
-	m.outages.drop(name)
+	m.answered(name)
 	return resolution{record: rec, tier: TierUpstream, fetched: m.keep(ctx, name.Repo, man)}, nil
 }
 
@@ -225,8 +264,7 @@ func (m *Manifests) unanswered(ctx context.Context, name refName, old resolution
 		m.pending.drop(name)
 		m.removeTag(ctx, name)
 	case IsOutage(err) && state != unknown:
-		m.outages.set(name, err, m.patience(err))
-		m.records.use(tagKey(name.Repo, name.ref))
+		m.outage(name, err)
 		old.outage = err
 		return old, nil
 	}

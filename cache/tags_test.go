@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/entrepot/entrepot/storage/storagetest"
+	"github.com/opencontainers/go-digest"
 )
 
 var causes = []Cause{CauseLimited, CauseTimeout, CauseFailed, CauseOpen, CauseCredential}
@@ -352,4 +353,51 @@ func TestFullDisk(t *testing.T) {
 	o.clock.advance(2 * usedAgain)
 	wantWarning(t, o.wantGet(up, "latest", man).Warning)
 	o.wantGet(up, string(man.Digest), man)
+}
+
+func TestASilentUpstreamDoesNotKeepAStaleAnswerWaiting(t *testing.T) {
+	o := newOffice(t, 1<<20)
+	up := newFakeManifests(Repo{"docker.io", "library/x"})
+	old := up.push("latest", "old")
+	o.wantGet(up, "latest", old)
+	up.asked()
+
+	o.clock.advance(time.Hour)
+	moved := up.push("latest", "moved")
+	up.mu.Lock()
+	up.wait = make(chan struct{}) // from now on it says nothing
+	up.mu.Unlock()
+	for range 3 {
+		if a := o.wantGet(up, "latest", old); a.Warning == "" {
+			t.Error("the stale answer carries no warning")
+		}
+	}
+	if got := o.events.count("docker.io", string(CauseTimeout)); got != 3 {
+		t.Errorf("%d stale answers were counted, want 3", got)
+	}
+	close(up.wait) // the one question that is still open is answered
+	for {
+		if a, err := o.get(up, "latest"); err == nil && a.Manifest.Digest == moved.Digest {
+			break
+		}
+	}
+	up.wantAsked(t, 1, 1)
+}
+
+func TestPurgeOfADigestThatATagNeeds(t *testing.T) {
+	o := newOffice(t, 1<<20)
+	up := newFakeManifests(Repo{"docker.io", "library/x"})
+	layer := digest.FromString("layer")
+	up.pushBytes("latest", fmt.Appendf(nil, `{"layers":[{"digest":%q}]}`, layer))
+	if _, err := o.get(up, "latest"); err != nil {
+		t.Fatal(err)
+	}
+	o.seen.Add(t.Context(), up.repo, layer, "", 5)
+	var dropped []digest.Digest
+	if _, err := o.manifests.Purge(t.Context(), up.repo, layer.String(), func(d digest.Digest) { dropped = append(dropped, d) }); err != nil {
+		t.Fatal(err)
+	}
+	if len(dropped) != 1 || dropped[0] != layer {
+		t.Errorf("dropped %v, want the layer that was named", dropped)
+	}
 }
