@@ -25,15 +25,15 @@ func TestWarmPullsGoOn(t *testing.T) {
 		fail  func(*fakehub.Hub)
 		first time.Duration
 	}{
-		{"upstream refuses connections", func(h *fakehub.Hub) { h.Down() }, time.Second},
+		{"upstream refuses connections", func(h *fakehub.Hub) { h.Down() }, 2 * time.Second},
 		{"upstream is silent", func(h *fakehub.Hub) { h.Inject(fakehub.Fault{Do: fakehub.Hang()}) }, 12 * time.Second},
-		{"upstream answers 503", func(h *fakehub.Hub) { h.Inject(fakehub.Fault{Do: fakehub.Status(503, "")}) }, time.Second},
-		{"upstream answers 429", func(h *fakehub.Hub) { h.Inject(fakehub.Fault{Do: fakehub.Status(429, "60")}) }, time.Second},
+		{"upstream answers 503", func(h *fakehub.Hub) { h.Inject(fakehub.Fault{Do: fakehub.Status(503, "")}) }, 2 * time.Second},
+		{"upstream answers 429", func(h *fakehub.Hub) { h.Inject(fakehub.Fault{Do: fakehub.Status(429, "60")}) }, 2 * time.Second},
 		{"the pull limit is reached", func(h *fakehub.Hub) {
 			h.Set(func(o *fakehub.Options) { o.RateLimit, o.LimitHEAD = 10, true })
 			h.SetRemaining(0)
-		}, time.Second},
-		{"the token server is down", func(h *fakehub.Hub) { h.Down(fakehub.Token); h.RevokeTokens() }, time.Second},
+		}, 2 * time.Second},
+		{"the token server is down", func(h *fakehub.Hub) { h.Down(fakehub.Token); h.RevokeTokens() }, 2 * time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -158,7 +158,7 @@ func TestOneTimeOutIsEnoughForAllTags(t *testing.T) {
 			t.Errorf("tag %s is %q", tag, got)
 		}
 	}
-	if took := time.Since(began); took > 30*time.Second {
+	if took := time.Since(began); took > 12*time.Second {
 		t.Errorf("%d stale tags took %v while upstream is silent", len(tags), took)
 	} else {
 		t.Logf("%d stale tags took %v while upstream is silent", len(tags), took)

@@ -82,6 +82,11 @@ func New(t testing.TB, o Options) *Server {
 	s.env = environment(o, admin, t.TempDir())
 	t.Cleanup(func() {
 		s.Kill()
+		for _, bug := range []string{"WARNING: DATA RACE", "panic: ", "fatal error: "} {
+			if strings.Contains(s.Log(), bug) {
+				t.Errorf("the server's log has %q", bug)
+			}
+		}
 		if t.Failed() {
 			t.Logf("the server's log:\n%s", tail(s.Log(), 16<<10))
 		}
