@@ -70,7 +70,8 @@ func BenchmarkCold(b *testing.B) {
 	}
 }
 
-// onlyOurs leaves out who cannot: nginx has no tokens, and distribution asks none of another port of this machine.
+// onlyOurs is for where nobody else can: nginx gets no tokens, nor does distribution from another port of an IP address, and
+// the client of these benchmarks wants none either.
 func onlyOurs(b *testing.B, hub *fakehub.Hub) []peer {
 	b.Helper()
 	ours, _ := newEntrepot(b, anyCore, hub, smallTier)

@@ -13,9 +13,12 @@ import (
 func BenchmarkRange(b *testing.B) {
 	need(b)
 	const size, middle, footer = 500 << 20, 1 << 20, 20 << 10
-	for _, c := range []struct{ work, header string }{
-		{"1 MiB in the middle of a cold blob of 500 MiB", fmt.Sprintf("bytes=%d-%d", size/2, size/2+middle-1)},
-		{"the last 20 KiB of a cold blob of 500 MiB", fmt.Sprintf("bytes=-%d", footer)},
+	for _, c := range []struct {
+		work, header string
+		peers        func(*testing.B, *fakehub.Hub) []peer
+	}{
+		{"1 MiB in the middle of a cold blob of 500 MiB", fmt.Sprintf("bytes=%d-%d", size/2, size/2+middle-1), caches},
+		{"the last 20 KiB of a cold blob of 500 MiB", fmt.Sprintf("bytes=-%d", footer), directAndOurs},
 	} {
 		b.Run(c.work, func(b *testing.B) {
 			b.ReportMetric(0, "ns/op")
@@ -23,7 +26,7 @@ func BenchmarkRange(b *testing.B) {
 			blob := fakehub.RandomBlob(1, size)
 			hub.Repo(repo).AddBlob(blob)
 			r := row{workColumn: c.work}
-			for _, p := range caches(b, hub) {
+			for _, p := range c.peers(b, hub) {
 				client, end := p.client()
 				defer end()
 				a, err := ask(b.Context(), client, http.MethodGet, p.url+blobPath(repo, blob.Digest), everything, "Range", c.header)
@@ -38,6 +41,12 @@ func BenchmarkRange(b *testing.B) {
 			results.add(r)
 		})
 	}
+}
+
+// directAndOurs leaves out those who fetch the whole blob for its end: one row shows that.
+func directAndOurs(b *testing.B, hub *fakehub.Hub) []peer {
+	b.Helper()
+	return append([]peer{upstream(b, hub)}, onlyOurs(b, hub)...)
 }
 
 // BenchmarkLeaver has the only client of a cold layer leave after a tenth of it, and asks for the layer later.

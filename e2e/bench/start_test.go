@@ -31,7 +31,7 @@ func BenchmarkStart(b *testing.B) {
 		began := time.Now()
 		s.Start()
 		took := time.Since(began)
-		if n := s.Metrics().Sum("entrepot_cache_blobs"); n < float64(blobs) {
+		if n := s.Metrics().Sum("entrepot_disk_blobs"); n < float64(blobs) {
 			b.Errorf("%.0f of %d blobs are there after %s", n, blobs, c.after)
 		}
 		r := row{workColumn: fmt.Sprintf("ready with %d blobs after %s", blobs, c.after), entrepot: seconds(took)}
