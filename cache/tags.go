@@ -193,6 +193,9 @@ func (m *Manifests) ask(ctx context.Context, up Upstream, name refName) (resolut
 	if err != nil || state == fresh {
 		return res, err
 	}
+	if state != unknown {
+		ctx = TryOnce(ctx)
+	}
 	desc, err := up.ResolveManifest(ctx, name.ref)
 	if err != nil {
 		return m.unanswered(ctx, name, res, state, err)

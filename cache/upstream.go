@@ -68,6 +68,16 @@ type Upstream interface {
 	Spare() bool
 }
 
+type tryOnceKey struct{}
+
+// TryOnce marks a request whose caller has a stale answer to give instead: it is not worth a second attempt.
+func TryOnce(ctx context.Context) context.Context {
+	return context.WithValue(ctx, tryOnceKey{}, true)
+}
+
+// TriesOnce reports whether a request is marked by TryOnce. An Upstream then does not retry it.
+func TriesOnce(ctx context.Context) bool { return ctx.Value(tryOnceKey{}) != nil }
+
 // Lister is the part of an upstream repository that lists instead of fetching.
 type Lister interface {
 	Repo() Repo

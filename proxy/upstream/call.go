@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/entrepot/entrepot/cache"
 )
 
 // call is one operation as the cache sees it, from taking a slot to the end of its body. It holds a slot and a context of its own;
@@ -27,6 +29,9 @@ func (r *Registry) begin(ctx context.Context, kind Kind, lanes ...chan struct{})
 		return nil, nil, judgeError(ctx, err)
 	}
 	c := &call{kind: kind, parent: ctx, deadline: r.now().Add(r.patience), release: release}
+	if cache.TriesOnce(ctx) {
+		c.deadline = r.now()
+	}
 	ctx, c.cancel = context.WithCancelCause(context.WithValue(ctx, callKey{}, c))
 	c.patience = time.AfterFunc(r.patience, func() { c.cancel(errPatience) })
 	return ctx, c, nil

@@ -38,7 +38,7 @@ type Options struct {
 	MaxRequests int           // in parallel, the bodies of blobs included; default 64
 	RateFloor   int           // below this many requests left in the rate limit, Spare is false
 	Patience    time.Duration // for one operation with all its retries, up to its headers; default 10 s
-	Stall       time.Duration // a blob's body without a byte for so long is broken off; default 30 s
+	Stall       time.Duration // a blob's body without a byte for so long is broken off; default 10 s
 
 	Events Events           // nil: nobody is told
 	Log    *slog.Logger     // nil: nothing is logged
@@ -76,7 +76,7 @@ func (o Options) withDefaults() Options {
 		o.Patience = 10 * time.Second
 	}
 	if o.Stall == 0 {
-		o.Stall = 30 * time.Second
+		o.Stall = 10 * time.Second
 	}
 	if o.Events == nil {
 		o.Events = NoEvents{}

@@ -65,6 +65,17 @@ func TestCallersDeadlineEndsRetries(t *testing.T) {
 	}
 }
 
+func TestWhoHasAStaleAnswerIsToldOfTheFirstFailure(t *testing.T) {
+	for name, fault := range map[string]http.HandlerFunc{"429": status(429), "503": status(503), "no answer": hangup} {
+		f := newFake(t)
+		f.mux.HandleFunc("/v2/a/b/manifests/v1", fault)
+		_, err := newRegistry(t, f, nil).Repository("a/b").ResolveManifest(cache.TryOnce(context.Background()), "v1")
+		if !cache.IsOutage(err) || f.count("/v2/") != 1 {
+			t.Errorf("%s: %v after %d requests", name, err, f.count("/v2/"))
+		}
+	}
+}
+
 func TestHangingUpstreamFailsWithinPatience(t *testing.T) {
 	f := newFake(t)
 	f.mux.HandleFunc("/", func(_ http.ResponseWriter, req *http.Request) { <-req.Context().Done() })
