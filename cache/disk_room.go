@@ -10,11 +10,7 @@ import (
 // back by release, or turns them into an entry by commit.
 func (k *disk) reserve(n int64) error {
 	k.mu.Lock()
-	running := k.reserved
-	for _, p := range k.idle {
-		running -= p.reserved
-	}
-	if running+k.records+n > k.limit {
+	if n > 0 && k.reserved-k.idleBytes()+k.records+n > k.limit {
 		k.mu.Unlock()
 		return errNoRoom
 	}
@@ -37,6 +33,14 @@ func (k *disk) reserve(n int64) error {
 	return nil
 }
 
+// idleBytes is what is reserved for blobs that no fill has open. The caller holds mu.
+func (k *disk) idleBytes() (n int64) {
+	for _, p := range k.idle {
+		n += p.reserved
+	}
+	return n
+}
+
 func (k *disk) release(n int64) {
 	k.mu.Lock()
 	k.reserved -= n
@@ -55,8 +59,12 @@ func (k *disk) freeUp(n int64) bool {
 		if free-n >= k.minFree {
 			return true
 		}
+		var out []string
 		k.mu.Lock()
-		out, ok := k.evict(nil)
+		ok := n == 0 || free-n+k.used+k.idleBytes() >= k.minFree // else all of it would be given up for nothing
+		if ok {
+			out, ok = k.evict(nil)
+		}
 		k.mu.Unlock()
 		k.removeAll(out)
 		if !ok {
