@@ -236,9 +236,6 @@ func (c *Blobs) Open(ctx context.Context, from Origin, d digest.Digest, r Range)
 		}
 		return memoryReader(d, b, r)
 	}
-	if err, known := c.refused.get(blobName{from.Repo(), d}); known {
-		return nil, err
-	}
 	if c.disk == nil {
 		return c.stream(ctx, from, d, r, "none")
 	}
@@ -246,10 +243,12 @@ func (c *Blobs) Open(ctx context.Context, from Origin, d digest.Digest, r Range)
 	if rd == nil && err == nil {
 		rd, err = c.follow(ctx, from, d, r)
 	}
-	if errors.Is(err, errNoRoom) {
+	switch {
+	case errors.Is(err, errNoRoom):
 		return c.stream(ctx, from, d, r, "full")
-	}
-	if errors.Is(err, errDisk) {
+	case errors.Is(err, errBusy):
+		return c.stream(ctx, from, d, r, "busy")
+	case errors.Is(err, errDisk):
 		c.log.Error("the disk tier failed; a blob is streamed past it", "digest", d, "err", err)
 		return c.stream(ctx, from, d, r, "disk")
 	}
@@ -274,10 +273,13 @@ func (c *Blobs) serveFile(ctx context.Context, from Origin, d digest.Digest, r R
 	if err != nil {
 		return nil, err
 	}
-	if size >= 0 && size != f.size {
-		c.log.Error("a cached blob has the wrong size; it is fetched again", "digest", d, "size", f.size, "want", size)
-		c.disk.drop(d)
-		return nil, nil
+	if size >= 0 && size != f.size { // the file was cut, or the registry or its manifest has the size wrong
+		if !f.matches(d) {
+			c.log.Error("a cached blob has the wrong size; it is fetched again", "digest", d, "size", f.size, "want", size)
+			c.disk.drop(d)
+			return nil, nil
+		}
+		c.seen.Add(ctx, from.Repo(), d, "", f.size)
 	}
 	if !f.verified {
 		return nil, nil

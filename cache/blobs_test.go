@@ -226,6 +226,9 @@ func TestDamagedFilesAreNotServed(t *testing.T) {
 				if err == nil && !bytes.Equal(got, b) || len(got) == size && err != nil {
 					t.Fatalf("%d bytes, err %v: a damaged blob looked complete", len(got), err)
 				}
+				if size <= smallBlob && err != nil {
+					t.Errorf("a small blob is verified before it is promised, and could have been fetched again: %v", err)
+				}
 				settled(t, c)
 				wantBlob(t, c, o, b, Whole)
 			})

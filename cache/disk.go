@@ -85,6 +85,13 @@ func (f *blobFile) Close() error {
 	return f.File.Close()
 }
 
+// matches reads the whole blob, wherever its position is.
+func (f *blobFile) matches(d digest.Digest) bool {
+	hash := d.Algorithm().Hash()
+	_, err := io.Copy(hash, io.NewSectionReader(f, 0, f.size))
+	return err == nil && digest.NewDigest(d.Algorithm(), hash) == d
+}
+
 // open gives a complete blob; nil when the tier does not have it. A file that is gone or has another size is forgotten.
 func (k *disk) open(d digest.Digest) (*blobFile, error) {
 	k.mu.Lock()

@@ -171,7 +171,9 @@ func TestPartialFilesSurviveARestart(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			o.mu.Lock()
 			before := o.served.bytes()
+			o.mu.Unlock()
 			c.cancel(errPaused)
 			close(gate)
 			c.Close()
@@ -274,6 +276,9 @@ func TestPullsSucceedWhicheverDiskOperationFails(t *testing.T) {
 			}
 		} else if !errors.Is(err, files.err) {
 			t.Fatal(err)
+		}
+		if o.open != 0 {
+			t.Errorf("operation %d: %d answers were not closed", n, o.open)
 		}
 		if u := c; u != nil && (u.Usage().Reserved != 0 || u.Usage().Used != 0) {
 			t.Errorf("operation %d: space leaked: %+v", n, u.Usage())

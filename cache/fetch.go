@@ -17,42 +17,59 @@ const (
 	maxDemanded = 16      // requests of one fill when readers wait elsewhere
 )
 
+// errChanged says that what an earlier fill left is not of the blob that upstream has now.
+var errChanged = errors.New("the blob has another size now")
+
 // open asks upstream for the first bytes that are missing. The answer tells whether there is such a blob, its size, and
 // whether ranges work. Nobody has been promised anything before that.
 func (f *fill) open(ctx context.Context) (*source, error) {
 	part, err := f.blobs.disk.resume(f.digest)
+	if part != nil {
+		var src *source
+		if src, err = f.resume(ctx, part); !errors.Is(err, errChanged) {
+			return src, err
+		}
+	}
 	if err != nil {
 		f.blobs.log.Warn("a partial blob cannot be resumed; it is fetched anew", "digest", f.digest, "err", err)
 	}
 	want := span{0, firstChunk}
-	if part != nil {
-		gap, missing := part.have.gap(0, part.size)
-		if !missing {
-			f.adopt(part)
-			_, err := f.blobs.prove(ctx, f.from, f.digest)
-			if err == nil {
-				f.settle(part.size, true)
-			}
-			return nil, err
-		}
-		want = span{gap.from, min(gap.to, gap.from+firstChunk)}
-	}
 	p, err := f.ask(ctx, want)
-	if err == nil && part != nil && p.Size != part.size {
-		part.discard()
-		part, err = nil, fmt.Errorf("blob %s had %d bytes and now has %d", f.digest, part.size, p.Size)
-		p.Body.Close()
-	}
-	if err == nil && part == nil {
-		if part, err = f.blobs.disk.create(f.digest, p.Size); err != nil {
-			p.Body.Close()
-		}
-	}
 	if err != nil {
-		if part != nil {
-			err = errors.Join(err, part.park(part.have))
+		return nil, err
+	}
+	if part, err = f.blobs.disk.create(f.digest, p.Size); err != nil {
+		p.Body.Close()
+		return nil, err
+	}
+	f.adopt(part)
+	return f.begin(ctx, want, p)
+}
+
+// resume goes on with what an earlier fill left. Where nothing is missing but the verdict, there is no source.
+func (f *fill) resume(ctx context.Context, part *partial) (*source, error) {
+	gap, missing := part.have.gap(0, part.size)
+	if !missing {
+		f.adopt(part)
+		_, err := f.blobs.prove(ctx, f.from, f.digest)
+		if err == nil {
+			f.settle(part.size, true)
 		}
 		return nil, err
+	}
+	want := span{gap.from, min(gap.to, gap.from+firstChunk)}
+	p, err := f.ask(ctx, want)
+	var none *RangeError
+	switch {
+	case errors.As(err, &none):
+		part.discard()
+		return nil, fmt.Errorf("%w: %w", errChanged, err)
+	case err != nil:
+		return nil, errors.Join(err, part.park(part.have))
+	case p.Size != part.size:
+		p.Body.Close()
+		part.discard()
+		return nil, fmt.Errorf("%w: %d bytes instead of %d", errChanged, p.Size, part.size)
 	}
 	f.adopt(part)
 	return f.begin(ctx, want, p)
@@ -72,9 +89,8 @@ func (f *fill) ask(ctx context.Context, want span) (Part, error) {
 		p.Size = size
 		return p, nil
 	}
-	if p.Size, err = f.from.StatBlob(ctx, f.digest); err != nil {
-		p.Body.Close()
-		return Part{}, err
+	if size, err := f.from.StatBlob(ctx, f.digest); err == nil { // else the bytes that are here will do
+		p.Size = size
 	}
 	if p.Size < 0 && p.Ranged { // a range of nobody knows what: ask for all of it
 		p.Body.Close()
@@ -157,8 +173,8 @@ func (f *fill) next() (want span, more bool) {
 				continue
 			}
 			if gap, ok := busy.gap(r.pos, min(r.end, r.pos+aheadBytes)); ok {
-				least := max(gap.to, gap.from+firstChunk)
-				return span{gap.from, min(least, gap.from+chunkBytes, f.size)}, true
+				free, _ := busy.gap(gap.from, f.size) // no byte twice
+				return span{gap.from, min(max(gap.to, gap.from+firstChunk), gap.from+chunkBytes, free.to)}, true
 			}
 		}
 	}

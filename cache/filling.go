@@ -12,11 +12,14 @@ var errBusy = errors.New("too many fills")
 
 // follow attaches a reader to the blob's fill, beginning one if there is none.
 func (c *Blobs) follow(ctx context.Context, from Origin, d digest.Digest, r Range) (*Reader, error) {
+	if c.hints.size(from.Repo(), d) > c.disk.limit {
+		return nil, errNoRoom
+	}
 	for {
-		f, began, err := c.fillFor(from, d)
-		if errors.Is(err, errBusy) {
-			return c.stream(ctx, from, d, r, "busy")
+		if err, known := c.refused.get(blobName{from.Repo(), d}); known {
+			return nil, err
 		}
+		f, began, err := c.fillFor(from, d)
 		if err != nil {
 			return nil, err
 		}
@@ -26,39 +29,52 @@ func (c *Blobs) follow(ctx context.Context, from Origin, d digest.Digest, r Rang
 			}
 			continue
 		}
-		if !began && f.failed() { // its end is being put in order; what comes after is a new fill
-			select {
-			case <-f.ended:
-				continue
-			case <-ctx.Done():
-				return nil, context.Cause(ctx)
-			}
-		}
 		if !began {
 			c.events.FillJoined()
-			if f.from.Repo() != from.Repo() {
-				if _, err := c.prove(ctx, from, d); err != nil {
-					return nil, err
-				}
-			}
 		}
-		w, err := f.attach(ctx, r)
-		if errors.Is(err, errMoved) || errors.Is(err, ErrCorrupt) && f.resumed || isAnswer(err) && f.from.Repo() != from.Repo() {
-			<-f.ended // at once; then there is a blob, or a new fill, or one that asks this repository
-			continue
+		rd, err := (*Reader)(nil), errMoved
+		if began || !f.failed() { // else its end is being put in order
+			rd, err = c.join(ctx, f, from, r)
 		}
-		if err != nil {
+		if !errors.Is(err, errMoved) {
+			return rd, err
+		}
+		select { // then there is a blob, or a new fill, or one that asks this repository
+		case <-f.ended:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// join attaches a reader to a fill. errMoved says that the fill has ended in a way that is no answer to this reader.
+func (c *Blobs) join(ctx context.Context, f *fill, from Origin, r Range) (*Reader, error) {
+	foreign := f.from.Repo() != from.Repo()
+	if foreign {
+		if _, err := c.prove(ctx, from, f.digest); err != nil {
 			return nil, err
 		}
-		tier := TierUpstream
-		if f.blob != nil {
-			tier = TierDisk
-		} else if !w.hold {
-			c.events.Unverified()
-		}
-		w.stream = c.restOf(ctx, from, d, w)
-		return newReader(f.sizeNow(), w.pos, w.end, tier, w), nil
 	}
+	w, err := f.attach(ctx, r)
+	switch {
+	case err == nil:
+	case errors.Is(err, errDisk), errors.Is(err, errNoRoom):
+		return nil, err
+	case errors.Is(err, ErrCorrupt) && (f.resumed || f.blob != nil), // upstream may have better bytes
+		f.failed() && foreign: // this repository's registry may do better
+		return nil, errMoved
+	default:
+		return nil, err
+	}
+	tier := TierUpstream
+	if f.blob != nil {
+		tier = TierDisk
+	}
+	if !w.hold {
+		c.events.Unverified()
+	}
+	w.stream = c.restOf(ctx, from, w)
+	return newReader(w.size, w.pos, w.end, tier, w), nil
 }
 
 // fillFor gives the fill of a blob, beginning one if there is none; nil when the blob is complete and verified.
@@ -79,6 +95,9 @@ func (c *Blobs) fillFor(from Origin, d digest.Digest) (f *fill, began bool, err 
 		return nil, false, blob.Close()
 	}
 	if len(c.fills) >= c.maxFills {
+		if blob != nil {
+			blob.Close()
+		}
 		return nil, false, errBusy
 	}
 	f = newFill(c, from, d)
@@ -118,10 +137,11 @@ func (c *Blobs) conclude(f *fill, have extents, size int64, err error) Outcome {
 	case f.part == nil:
 		c.refuse(blobName{f.from.Repo(), f.digest}, err)
 	case errors.Is(err, ErrCorrupt):
-		c.log.Error("upstream sent wrong bytes", "repository", f.from.Repo().String(), "digest", f.digest)
-		if !f.resumed { // else the wrong bytes may be those of an earlier fill: begin anew at once
+		if f.resumed { // the wrong bytes may be those of an earlier fill: begin anew at once
+			c.log.Warn("a resumed blob has wrong bytes; it will be fetched anew", "digest", f.digest)
+		} else {
 			c.setAlone(f.digest, true)
-			c.refuse(blobName{f.from.Repo(), f.digest}, err)
+			c.corrupt(blobName{f.from.Repo(), f.digest})
 		}
 		f.part.discard()
 		return FillCorrupt
@@ -136,6 +156,12 @@ func (c *Blobs) conclude(f *fill, have extents, size int64, err error) Outcome {
 		return FillPaused
 	}
 	return FillFailed
+}
+
+// corrupt notes that a registry sent wrong bytes.
+func (c *Blobs) corrupt(name blobName) {
+	c.log.Error("upstream sent wrong bytes", "repository", name.Repo.String(), "digest", name.digest)
+	c.refuse(name, ErrCorrupt)
 }
 
 // concludeCheck ends the first use of a blob after an unclean stop.

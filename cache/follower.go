@@ -21,6 +21,7 @@ type follower struct {
 	stream func(pos int64) (body, error) // goes on past the cache when the disk fails
 	rest   body                          // what stream gave
 
+	size     int64 // of the blob; -1: unknown when the reader came
 	pos, end int64 // end -1: unknown; guarded by fill.mu
 	waits    bool  // guarded by fill.mu
 }
@@ -55,7 +56,7 @@ func (f *fill) attach(ctx context.Context, r Range) (*follower, error) {
 	if err != nil {
 		return nil, err
 	}
-	fw := &follower{fill: f, file: file, pos: start, end: end, sender: f.blobs.sender, hold: start == 0 && end == f.size}
+	fw := &follower{fill: f, file: file, size: f.size, pos: start, end: end, sender: f.blobs.sender, hold: start == 0 && end == f.size}
 	f.readers[fw] = struct{}{}
 	f.callForHands()
 	return fw, nil

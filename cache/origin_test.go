@@ -25,11 +25,14 @@ type fakeOrigin struct {
 	fail    func(off, n int64) error
 	damage  func(b []byte) []byte // what is sent instead of b; ranges are cut before
 	cut     func(off int64) int64 // bytes of an answer after which the connection breaks; < 0: never
+	silent  bool                  // a connection that should break says nothing any more instead
+	stat    func() (int64, error) // answers HEAD instead
 	noSpare bool
 
 	mu     sync.Mutex
 	stats  int
 	gets   int
+	open   int // bodies that were not closed
 	served extents
 	twice  int64 // bytes that were served more than once
 }
@@ -49,6 +52,9 @@ func (o *fakeOrigin) StatBlob(_ context.Context, d digest.Digest) (int64, error)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.stats++
+	if o.stat != nil {
+		return o.stat()
+	}
 	b, ok := o.content[d]
 	if !ok {
 		return 0, ErrNotFound
@@ -84,6 +90,9 @@ func (o *fakeOrigin) FetchBlob(ctx context.Context, d digest.Digest, off, n int6
 	if n < 0 || o.plain || size == 0 {
 		p.Off, n, p.Ranged = 0, size, false
 	}
+	if p.Off > 0 && p.Off >= size {
+		return Part{}, &RangeError{Digest: d, Size: size}
+	}
 	piece := b[p.Off:min(size, p.Off+n)]
 	p.Len = int64(len(piece))
 	if o.damage != nil {
@@ -97,6 +106,9 @@ func (o *fakeOrigin) FetchBlob(ctx context.Context, d digest.Digest, off, n int6
 		body.left = o.cut(p.Off)
 	}
 	p.Body = body
+	o.mu.Lock()
+	o.open++
+	o.mu.Unlock()
 	return p, nil
 }
 
@@ -128,6 +140,10 @@ func (b *fakeBody) Read(p []byte) (int, error) {
 	if b.ctx.Err() != nil {
 		return 0, b.ctx.Err()
 	}
+	if b.left == 0 && b.o.silent {
+		<-b.ctx.Done()
+		return 0, b.ctx.Err()
+	}
 	if b.left == 0 {
 		return 0, errCut
 	}
@@ -143,7 +159,12 @@ func (b *fakeBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (b *fakeBody) Close() error { return nil }
+func (b *fakeBody) Close() error {
+	b.o.mu.Lock()
+	defer b.o.mu.Unlock()
+	b.o.open--
+	return nil
+}
 
 // randomBytes are the same for the same seed and size.
 func randomBytes(seed uint64, n int) []byte {

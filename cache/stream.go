@@ -13,64 +13,74 @@ import (
 // stream serves a blob past the disk tier: one upstream GET per reader, verified as it passes. It is how a pull succeeds
 // when the disk is full, broken or absent, or the cache smaller than the blob.
 func (c *Blobs) stream(ctx context.Context, from Origin, d digest.Digest, r Range, reason string) (*Reader, error) {
-	size, err := c.streamSize(ctx, from, d, r)
-	if err != nil {
+	name := blobName{from.Repo(), d}
+	if err, known := c.refused.get(name); known {
 		return nil, err
 	}
-	start, end := int64(0), int64(-1)
-	if size >= 0 {
-		if start, end, err = r.of(d, size); err != nil {
+	size, want := int64(-1), span{0, -1}
+	if r != Whole { // which has to be known before the range can be asked for
+		var err error
+		if size, want, err = c.streamRange(ctx, from, d, r); err != nil {
 			return nil, err
 		}
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	s, err := c.openStream(ctx, cancel, from, d, size, start, end)
+	whole := want == span{0, size}
+	s, err := c.openStream(ctx, from, d, size, want, whole)
 	if err != nil {
-		cancel()
+		c.refuse(name, err)
 		return nil, err
 	}
 	c.events.Streamed(reason)
-	if s.hash == nil {
+	if !whole {
 		c.events.Unverified()
-	} else if size = s.src.size; size >= 0 {
-		end = size
+	} else {
+		size, want.to = s.src.size, s.src.size
 	}
-	if s.hash != nil && size >= 0 && size <= max(smallBlob, c.memory.Ceiling()) {
+	if whole && size >= 0 && size <= max(smallBlob, c.memory.Ceiling()) {
 		return c.streamSmall(s, d, size)
 	}
-	c.seen.Add(ctx, from.Repo(), d, "", size)
-	return newReader(size, start, end, TierUpstream, s), nil
+	c.seen.Add(ctx, name.Repo, d, "", size)
+	return newReader(size, want.from, want.to, TierUpstream, s), nil
 }
 
-// streamSize finds out what a range needs to know before it can be asked for; -1 when that can wait for the answer.
-func (c *Blobs) streamSize(ctx context.Context, from Origin, d digest.Digest, r Range) (int64, error) {
-	if size := c.hints.size(from.Repo(), d); size >= 0 || r == Whole {
-		return size, nil
+// streamRange finds the size of a blob and resolves a range against it. Where nobody knows the size, there are no ranges.
+func (c *Blobs) streamRange(ctx context.Context, from Origin, d digest.Digest, r Range) (size int64, want span, err error) {
+	if size, err = c.prove(ctx, from, d); err != nil {
+		return 0, span{}, err
 	}
-	return from.StatBlob(ctx, d)
+	if size < 0 {
+		size = c.hints.size(from.Repo(), d)
+	}
+	if size < 0 {
+		return size, span{0, -1}, nil
+	}
+	want.from, want.to, err = r.of(d, size)
+	return size, want, err
 }
 
-// openStream opens [start, end) of a blob; a whole blob is asked for plainly and hashed.
-func (c *Blobs) openStream(ctx context.Context, cancel func(), from Origin, d digest.Digest, size, start, end int64) (*streamed, error) {
-	s := &streamed{digest: d, cancel: cancel, blobs: c}
-	s.src = &source{ctx: ctx, from: from, digest: d, size: size, pos: start, end: end,
+// openStream opens a part of a blob, or all of it, which is asked for plainly, hashed, and may be of unknown size (-1).
+func (c *Blobs) openStream(ctx context.Context, from Origin, d digest.Digest, size int64, want span, whole bool) (*streamed, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(c.ctx, func() { cancel(errPaused) })
+	s := &streamed{digest: d, blobs: c, cancel: func() { stop(); cancel(nil) }}
+	s.src = &source{ctx: ctx, from: from, digest: d, size: size, pos: want.from, end: want.to, plain: whole,
 		resumed: c.events.FillResumed, jitter: c.jitter}
-	n := end - start
-	if start == 0 && end == size {
-		s.hash = d.Algorithm().Hash()
-		s.src.plain, n = true, -1
+	n := want.to - want.from
+	if whole {
+		s.hash, n = d.Algorithm().Hash(), -1
 	}
-	p, err := from.FetchBlob(ctx, d, start, n)
+	p, err := from.FetchBlob(ctx, d, want.from, n)
+	if err == nil {
+		if size < 0 {
+			s.measure(p)
+		}
+		err = s.src.use(p)
+	}
 	if err != nil {
+		s.Close()
 		return nil, err
 	}
-	if s.src.size < 0 {
-		s.src.size, s.src.end = p.Size, p.Size
-	}
-	if s.src.end < 0 {
-		s.src.end = toTheEnd
-	}
-	return s, s.src.use(p)
+	return s, nil
 }
 
 // streamSmall reads a small blob whole, so that a wrong digest is a status and not a cut, and so that memory may keep it.
@@ -94,21 +104,19 @@ func (c *Blobs) streamSmall(s *streamed, d digest.Digest, size int64) (*Reader, 
 
 // restOf gives what is left of an answer whose disk has failed: from the blob's start again where the digest is to be
 // verified, else from the position.
-func (c *Blobs) restOf(ctx context.Context, from Origin, d digest.Digest, w *follower) func(int64) (body, error) {
-	size := w.fill.size
+func (c *Blobs) restOf(ctx context.Context, from Origin, w *follower) func(int64) (body, error) {
 	return func(pos int64) (body, error) {
-		ctx, cancel := context.WithCancel(ctx)
 		start := pos
 		if w.hold {
 			start = 0
 		}
-		s, err := c.openStream(ctx, cancel, from, d, size, start, w.end)
-		if err == nil {
-			_, err = io.CopyN(io.Discard, struct{ io.Reader }{s}, pos-start)
-		}
+		s, err := c.openStream(ctx, from, w.fill.digest, w.size, span{start, w.end}, w.hold)
 		if err != nil {
-			cancel()
 			return nil, err
+		}
+		if _, err = io.CopyN(io.Discard, s, pos-start); err != nil {
+			s.Close()
+			return nil, noEOF(err)
 		}
 		c.events.Streamed("disk")
 		return s, nil
@@ -126,6 +134,18 @@ type streamed struct {
 	blobs  *Blobs
 }
 
+// measure takes the size from the first answer, or from a manifest where that names none.
+func (s *streamed) measure(p Part) {
+	size := p.Size
+	if size < 0 {
+		size = s.blobs.hints.size(s.src.from.Repo(), s.digest)
+	}
+	s.src.size, s.src.end = size, size
+	if size < 0 {
+		s.src.end = toTheEnd
+	}
+}
+
 func (s *streamed) onWait(func() error) {} // upstream's own time-outs end a wait
 
 func (s *streamed) Read(p []byte) (int, error) {
@@ -139,6 +159,7 @@ func (s *streamed) Read(p []byte) (int, error) {
 		_, err := s.ahead.Peek(2)
 		if err == io.EOF { // at most the last byte is left, and all bytes are hashed
 			if digest.NewDigest(s.digest.Algorithm(), s.hash) != s.digest {
+				s.blobs.corrupt(blobName{s.src.from.Repo(), s.digest})
 				return 0, ErrCorrupt
 			}
 			return s.ahead.Read(p)
