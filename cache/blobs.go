@@ -225,7 +225,8 @@ func (c *Blobs) refuse(name blobName, err error) {
 }
 
 // Open gives a blob, or the part of it that r names, as the repository has it. It returns once the size is known, without
-// waiting for the bytes.
+// waiting for the bytes. The end of ctx ends the wait and whatever is streamed past the cache for this reader, so it must
+// outlive the reader; fills go on.
 func (c *Blobs) Open(ctx context.Context, from Origin, d digest.Digest, r Range) (*Reader, error) {
 	if r == Whole {
 		c.warmSiblings(from, d)

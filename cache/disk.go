@@ -35,6 +35,7 @@ type disk struct {
 	order    *s3fifo
 	used     int64                      // by complete blobs
 	reserved int64                      // by partial blobs, idle ones included
+	pinned   int64                      // by complete blobs that are being read
 	records  int64                      // by what others keep within the same bound
 	idle     map[digest.Digest]*partial // partial blobs that no fill has open
 	trash    int                        // numbers the names of files on their way out
@@ -100,14 +101,14 @@ func (k *disk) open(d digest.Digest) (*blobFile, error) {
 		k.mu.Unlock()
 		return nil, nil
 	}
-	e.pins++
+	k.pin(e, 1)
 	k.order.touch(e)
 	verified := e.verified
 	k.mu.Unlock()
 
 	unpin := sync.OnceFunc(func() {
 		k.mu.Lock()
-		e.pins--
+		k.pin(e, -1)
 		k.mu.Unlock()
 	})
 	f, err := k.fs.Open(k.blobPath(d))

@@ -10,7 +10,7 @@ import (
 // back by release, or turns them into an entry by commit.
 func (k *disk) reserve(n int64) error {
 	k.mu.Lock()
-	if n > 0 && k.reserved-k.idleBytes()+k.records+n > k.limit {
+	if n > 0 && k.reserved-k.idleBytes()+k.pinned+k.records+n > k.limit { // before anything is given up in vain
 		k.mu.Unlock()
 		return errNoRoom
 	}
@@ -31,6 +31,13 @@ func (k *disk) reserve(n int64) error {
 		return errNoRoom
 	}
 	return nil
+}
+
+// pin counts the readers of a blob, which cannot be given up while it has any. The caller holds mu.
+func (k *disk) pin(e *entry, n int) {
+	k.pinned -= e.pinnedBytes()
+	e.pins += n
+	k.pinned += e.pinnedBytes()
 }
 
 // idleBytes is what is reserved for blobs that no fill has open. The caller holds mu.
@@ -61,7 +68,7 @@ func (k *disk) freeUp(n int64) bool {
 		}
 		var out []string
 		k.mu.Lock()
-		ok := n == 0 || free-n+k.used+k.idleBytes() >= k.minFree // else all of it would be given up for nothing
+		ok := n == 0 || free-n+k.used-k.pinned+k.idleBytes() >= k.minFree // else it would be in vain
 		if ok {
 			out, ok = k.evict(nil)
 		}

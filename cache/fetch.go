@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -116,10 +117,11 @@ func (f *fill) begin(ctx context.Context, want span, p Part) (*source, error) {
 	}
 	f.settle(p.Size, p.Ranged)
 	src := f.source(ctx, want)
-	if err := src.use(p); err != nil {
-		return nil, err
+	err := src.use(p)
+	if err != nil { // readers wait by now: a drop is resumed like a later one
+		err = src.again(err)
 	}
-	return src, nil
+	return src, err
 }
 
 func (f *fill) source(ctx context.Context, want span) *source {
@@ -218,6 +220,11 @@ func (f *fill) untake(s span) {
 			return
 		}
 	}
+}
+
+// coming reports whether a worker is fetching the stretch around a byte. The caller holds mu.
+func (f *fill) coming(off int64) bool {
+	return slices.ContainsFunc(f.taken, func(t span) bool { return t.from <= off && off < t.to })
 }
 
 func (f *fill) callForHands() {

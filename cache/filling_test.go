@@ -25,31 +25,72 @@ func TestARangeBesideAnotherOneFetchesNoByteTwice(t *testing.T) {
 	}
 }
 
+// parkBlob leaves the first bytes of a blob in a folder, as if a fill had been paused.
+func parkBlob(t *testing.T, dir string, b []byte, size, have int64) {
+	t.Helper()
+	p, err := testDisk(t, dir, 1<<30).create(digest.FromBytes(b), size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.file.WriteAt(b[:min(have, int64(len(b)))], 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.park(extents{{0, have}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestAPartialBlobOfAnotherSizeIsFetchedAnew(t *testing.T) {
+	b := randomBytes(3, 3<<20)
 	for name, size := range map[string]int64{"smaller": 1 << 20, "larger": 5 << 20, "larger, and upstream has no more": 10 << 20} {
 		t.Run(name, func(t *testing.T) {
-			b := randomBytes(3, 3<<20)
-			o := newOrigin("library/x", b)
-			have := size / 2
 			dir := t.TempDir()
-			k, err := openDisk(diskOptions{dir: dir, size: 1 << 30, fs: osFiles{}, evicted: NoEvents{}.Evicted})
-			if err != nil {
-				t.Fatal(err)
-			}
-			p, err := k.create(digest.FromBytes(b), size)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := p.park(extents{{0, have}}); err != nil {
-				t.Fatal(err)
-			}
+			parkBlob(t, dir, b, size, size/2)
 			c := blobsAt(t, dir)
-			wantBlob(t, c, o, b, Whole)
+			wantBlob(t, c, newOrigin("library/x", b), b, Whole)
 			settled(t, c)
 			if u := c.Usage(); u.Blobs != 1 || u.Reserved != 0 {
 				t.Errorf("usage %+v", u)
 			}
 		})
+	}
+}
+
+func TestADropWhileSkippingToWhatIsMissingIsResumed(t *testing.T) {
+	b := randomBytes(3, 3<<20)
+	o := newOrigin("library/x", b)
+	o.plain = true
+	var answers atomic.Int64
+	o.cut = func(int64) int64 {
+		if answers.Add(1) == 1 {
+			return 1 << 20
+		}
+		return -1
+	}
+	dir := t.TempDir()
+	parkBlob(t, dir, b, int64(len(b)), 2<<20)
+	wantBlob(t, blobsAt(t, dir), o, b, Whole)
+}
+
+func TestBlobsOfEveryAlgorithmAreKept(t *testing.T) {
+	b := randomBytes(4, 3<<20)
+	for _, a := range []digest.Algorithm{digest.SHA384, digest.SHA512} {
+		o := newOrigin("library/x")
+		d := a.FromBytes(b)
+		o.content[d] = b
+		dir := t.TempDir()
+		c := blobsAt(t, dir)
+		for range 2 {
+			if got, err := readBlob(t, c, o, d, Whole); err != nil || a.FromBytes(got) != d {
+				t.Errorf("%s: %d bytes, err %v", a, len(got), err)
+			}
+			settled(t, c)
+			c.Close()
+			c = blobsAt(t, dir)
+		}
+		if gets, _ := o.requests(); gets > 2 {
+			t.Errorf("%s: %d requests for a blob that is kept", a, gets)
+		}
 	}
 }
 

@@ -103,7 +103,9 @@ func (w *follower) await() (to int64, err error) {
 			return 0, f.err
 		}
 		w.waits = true
-		f.callForHands()
+		if !f.coming(w.pos) { // hundreds of followers of the front need not rouse the dispatcher
+			f.callForHands()
+		}
 		f.sleep(context.Background()) // ends within a second; the fill itself ends at shutdown
 		if w.idle != nil && time.Since(idleSince) > 900*time.Millisecond {
 			idleSince = time.Now()

@@ -18,6 +18,13 @@ type entry struct {
 	place *list.Element
 }
 
+func (e *entry) pinnedBytes() int64 {
+	if e.pins == 0 {
+		return 0
+	}
+	return onDisk(e.size)
+}
+
 // s3fifo decides what the disk tier gives up: S3-FIFO (Yang et al., SOSP 2023) counted in bytes. Newcomers pass a small
 // queue and reach the main one only when they are asked for again, so that a scan cannot empty the cache. It is a plain
 // data structure: the disk's lock guards it.
