@@ -141,12 +141,12 @@ func (k *disk) has(d digest.Digest) (size int64, ok bool) {
 	return 0, false
 }
 
-// setVerified notes whether a blob's bytes are known to match its digest.
-func (k *disk) setVerified(d digest.Digest, verified bool) {
+// setVerified notes that a blob's bytes are known to match its digest.
+func (k *disk) setVerified(d digest.Digest) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if e := k.index[d]; e != nil {
-		e.verified = verified
+		e.verified = true
 	}
 }
 

@@ -12,13 +12,7 @@ var errBusy = errors.New("too many fills")
 
 // follow attaches a reader to the blob's fill, beginning one if there is none.
 func (c *Blobs) follow(ctx context.Context, from Origin, d digest.Digest, r Range) (*Reader, error) {
-	if c.hints.size(from.Repo(), d) > c.disk.limit {
-		return nil, errNoRoom
-	}
 	for {
-		if err, known := c.refused.get(blobName{from.Repo(), d}); known {
-			return nil, err
-		}
 		f, began, err := c.fillFor(from, d)
 		if err != nil {
 			return nil, err
@@ -77,8 +71,15 @@ func (c *Blobs) join(ctx context.Context, f *fill, from Origin, r Range) (*Reade
 	return newReader(w.size, w.pos, w.end, tier, w), nil
 }
 
-// fillFor gives the fill of a blob, beginning one if there is none; nil when the blob is complete and verified.
+// fillFor gives the fill of a blob, beginning one if there is none; nil when the blob is complete and verified. What is
+// known to be in vain is not begun.
 func (c *Blobs) fillFor(from Origin, d digest.Digest) (f *fill, began bool, err error) {
+	if err, known := c.refused.get(blobName{from.Repo(), d}); known {
+		return nil, false, err
+	}
+	if c.hints.size(from.Repo(), d) > c.disk.limit {
+		return nil, false, errNoRoom
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if f := c.fills[d]; f != nil {
@@ -169,7 +170,7 @@ func (c *Blobs) concludeCheck(f *fill, err error) Outcome {
 	defer f.blob.Close()
 	switch {
 	case err == nil:
-		c.disk.setVerified(f.digest, true)
+		c.disk.setVerified(f.digest)
 		return FillComplete
 	case errors.Is(err, errPaused):
 		return FillPaused

@@ -100,9 +100,6 @@ func (c *Blobs) Warm(from Origin, d digest.Digest) {
 	if _, _, ok := c.local(d); ok || c.disk == nil {
 		return
 	}
-	if _, known := c.refused.get(blobName{from.Repo(), d}); known {
-		return
-	}
 	if up, ok := from.(interface{ Spare() bool }); ok && !up.Spare() {
 		c.events.Prefetched(false)
 		return
