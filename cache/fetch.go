@@ -110,7 +110,7 @@ func (f *fill) adopt(part *partial) {
 func (f *fill) begin(ctx context.Context, want span, p Part) (*source, error) {
 	f.blobs.seen.Add(ctx, f.from.Repo(), f.digest, "", p.Size)
 	if !p.Ranged {
-		want = span{f.have.reach(0), toTheEnd}
+		want = span{f.keepFront(), toTheEnd}
 	}
 	if p.Size >= 0 {
 		want.to = min(want.to, p.Size)
@@ -122,6 +122,17 @@ func (f *fill) begin(ctx context.Context, want span, p Part) (*source, error) {
 		err = src.again(err)
 	}
 	return src, err
+}
+
+// keepFront forgets what an earlier fill left behind the front, since it is to be written again: a reader could take the old
+// bytes and the hash the new ones.
+func (f *fill) keepFront() (front int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	front = f.have.reach(0)
+	f.have = nil
+	f.have.add(0, front)
+	return front
 }
 
 func (f *fill) source(ctx context.Context, want span) *source {

@@ -46,6 +46,7 @@ type fill struct {
 	ranged   bool   // upstream answers ranges
 	workers  int
 	verified bool
+	hidden   bool  // the file has left its name, which a later fill may take
 	err      error // why the fill ended; nil when the blob is whole and right
 	readers  map[*follower]struct{}
 	waiting  int           // followers and the hash, waiting for bytes
@@ -250,6 +251,13 @@ func contained(work func() error) func() error {
 		}()
 		return work()
 	}
+}
+
+// hide keeps readers from opening the file by its name.
+func (f *fill) hide() {
+	f.mu.Lock()
+	f.hidden = true
+	f.mu.Unlock()
 }
 
 func (f *fill) failed() bool {

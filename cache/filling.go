@@ -129,7 +129,14 @@ func (c *Blobs) conclude(f *fill, have extents, size int64, err error) Outcome {
 	}
 	switch {
 	case err == nil:
-		if err := f.part.commit(size); err != nil {
+		err := f.part.sync() // takes time; readers may come meanwhile
+		f.hide()
+		if err == nil {
+			err = f.part.commit(size)
+		} else {
+			f.part.discard()
+		}
+		if err != nil {
 			c.log.Error("a blob was served but cannot be kept", "digest", f.digest, "err", err)
 			return FillFailed
 		}

@@ -1,6 +1,8 @@
 package cache
 
 import (
+	"context"
+	"errors"
 	"sync/atomic"
 	"testing"
 
@@ -183,5 +185,55 @@ func TestABusyCacheKeepsNoDescriptorOfAFileInDoubt(t *testing.T) {
 	wantBlob(t, c, o, b, Whole)
 	if n := c.disk.index[digest.FromBytes(b)].pins; n != 0 {
 		t.Errorf("%d descriptors leaked", n)
+	}
+}
+
+// silentAfter makes an origin whose answers stop after n bytes and leave the connection open.
+func silentAfter(n int64, blobs ...[]byte) *fakeOrigin {
+	o := newOrigin("library/x", blobs...)
+	o.plain, o.silent, o.cut = true, true, func(int64) int64 { return n }
+	return o
+}
+
+func TestNoReaderSeesBytesThatWillBeWrittenAgain(t *testing.T) {
+	b := randomBytes(13, 3<<20)
+	dir := t.TempDir()
+	p, err := testDisk(t, dir, 1<<30).create(digest.FromBytes(b), int64(len(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.park(extents{{0, 10}, {1 << 20, 2 << 20}}); err != nil {
+		t.Fatal(err)
+	}
+	f, _, err := blobsAt(t, dir).fillFor(silentAfter(100, b), digest.FromBytes(b)) // a registry without ranges
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-f.settled
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.have.reach(0) < 10 || f.have.reach(1<<20) > 1<<20 {
+		t.Errorf("readers see %v: a reader could take the old bytes, and the hash the new ones", f.have)
+	}
+}
+
+func TestNoReaderOfAnEndedFillOpensTheFileOfTheNextOne(t *testing.T) {
+	b := randomBytes(14, 3<<20)
+	d := digest.FromBytes(b)
+	c := blobsAt(t, t.TempDir())
+	ended, _, err := c.fillFor(newOrigin("library/x", b), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	settled(t, c)
+	c.Drop(d)
+	next, _, err := c.fillFor(silentAfter(100, b), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-next.settled
+	if w, err := ended.attach(context.Background(), Whole); !errors.Is(err, errMoved) {
+		t.Errorf("err = %v, want %v", err, errMoved)
+		w.Close()
 	}
 }

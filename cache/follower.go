@@ -45,6 +45,9 @@ func (f *fill) attach(ctx context.Context, r Range) (*follower, error) {
 	if f.err != nil {
 		return nil, f.err
 	}
+	if f.hidden {
+		return nil, errMoved
+	}
 	start, end := int64(0), int64(-1)
 	if f.size >= 0 {
 		var err error

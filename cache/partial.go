@@ -82,10 +82,12 @@ func (p *partial) grow(to int64) error {
 	return nil
 }
 
+func (p *partial) sync() error { return diskError("sync partial blob", p.digest, p.file.Sync()) }
+
 // save makes what have names survive a crash: the bytes first, then the side file that vouches for them.
 func (p *partial) save(have extents) error {
-	if err := p.file.Sync(); err != nil {
-		return diskError("sync partial blob", p.digest, err)
+	if err := p.sync(); err != nil {
+		return err
 	}
 	rec := sideRecord{Size: p.size, Have: make([][2]int64, len(have))}
 	for i, s := range have {
@@ -98,14 +100,11 @@ func (p *partial) save(have extents) error {
 	return diskError("save partial blob", p.digest, err)
 }
 
-// commit makes the blob complete under its digest, which the caller has verified: bytes synced, then the name, then the
-// folder. The partial is gone afterwards, whatever the outcome.
+// commit makes the blob complete under its digest, which the caller has verified, and whose bytes it has synced: the name,
+// then the folder. The partial is gone afterwards, whatever the outcome.
 func (p *partial) commit(size int64) error {
 	k := p.disk
-	err := p.file.Sync()
-	if closing := p.file.Close(); err == nil {
-		err = closing
-	}
+	err := p.file.Close()
 	k.mu.Lock()
 	if err == nil {
 		err = k.fs.Rename(p.path, k.blobPath(p.digest))

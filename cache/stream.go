@@ -24,8 +24,12 @@ func (c *Blobs) stream(ctx context.Context, from Origin, d digest.Digest, r Rang
 			return nil, err
 		}
 	}
+	var h hash.Hash
 	whole := want == span{0, size}
-	s, err := c.openStream(ctx, from, d, size, want, whole)
+	if whole {
+		h = d.Algorithm().Hash()
+	}
+	s, err := c.openStream(ctx, from, d, size, want, h)
 	if err != nil {
 		c.refuse(name, err)
 		return nil, err
@@ -58,18 +62,19 @@ func (c *Blobs) streamRange(ctx context.Context, from Origin, d digest.Digest, r
 	return size, want, err
 }
 
-// openStream opens a part of a blob, or all of it, which is asked for plainly, hashed, and may be of unknown size (-1).
-func (c *Blobs) openStream(ctx context.Context, from Origin, d digest.Digest, size int64, want span, whole bool) (*streamed, error) {
+// openStream opens a part of a blob, which cannot be verified, or with a hash all of it or the end of it; the hash has
+// what comes before. The size may be unknown (-1) then.
+func (c *Blobs) openStream(ctx context.Context, from Origin, d digest.Digest, size int64, want span, h hash.Hash) (*streamed, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(c.ctx, func() { cancel(errPaused) })
-	s := &streamed{digest: d, blobs: c, cancel: func() { stop(); cancel(nil) }}
-	s.src = &source{ctx: ctx, from: from, digest: d, size: size, pos: want.from, end: want.to, plain: whole,
+	s := &streamed{digest: d, hash: h, blobs: c, cancel: func() { stop(); cancel(nil) }}
+	s.src = &source{ctx: ctx, from: from, digest: d, size: size, pos: want.from, end: want.to, plain: h != nil,
 		resumed: c.events.FillResumed, jitter: c.jitter}
-	n := want.to - want.from
-	if whole {
-		s.hash, n = d.Algorithm().Hash(), -1
+	off, n := want.from, want.to-want.from
+	if size < 0 || h != nil && off == 0 {
+		off, n = 0, -1
 	}
-	p, err := from.FetchBlob(ctx, d, want.from, n)
+	p, err := from.FetchBlob(ctx, d, off, n)
 	if err == nil {
 		if size < 0 {
 			s.measure(p)
@@ -102,21 +107,20 @@ func (c *Blobs) streamSmall(s *streamed, d digest.Digest, size int64) (*Reader, 
 	return rd, err
 }
 
-// restOf gives what is left of an answer whose disk has failed: from the blob's start again where the digest is to be
-// verified, else from the position.
+// restOf gives what is left of an answer whose disk has failed. Where the digest is to be verified, it covers the bytes
+// that were sent before: those in the file.
 func (c *Blobs) restOf(ctx context.Context, from Origin, w *follower) func(int64) (body, error) {
 	return func(pos int64) (body, error) {
-		start := pos
+		var h hash.Hash
 		if w.hold {
-			start = 0
+			h = w.fill.digest.Algorithm().Hash()
+			if _, err := io.CopyN(h, io.NewSectionReader(w.file, 0, pos), pos); err != nil {
+				return nil, diskError("read back blob", w.fill.digest, noEOF(err))
+			}
 		}
-		s, err := c.openStream(ctx, from, w.fill.digest, w.size, span{start, w.end}, w.hold)
+		s, err := c.openStream(ctx, from, w.fill.digest, w.size, span{pos, w.end}, h)
 		if err != nil {
 			return nil, err
-		}
-		if _, err = io.CopyN(io.Discard, s, pos-start); err != nil {
-			s.Close()
-			return nil, noEOF(err)
 		}
 		c.events.Streamed("disk")
 		return s, nil

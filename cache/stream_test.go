@@ -42,6 +42,45 @@ func TestTheRestOfABlobWhoseSizeCameLateIsVerified(t *testing.T) {
 	}
 }
 
+func TestTheRestOfABlobAnswersForWhatWasSentBefore(t *testing.T) {
+	b := randomBytes(14, 3<<20)
+	for _, wrong := range []bool{false, true} {
+		t.Run(fmt.Sprint("wrong bytes sent: ", wrong), func(t *testing.T) {
+			o := silentAfter(2<<20, b)
+			if wrong {
+				o.damage = func(b []byte) []byte { b[0] ^= 1; return b }
+			}
+			c := blobsAt(t, t.TempDir())
+			f, _, err := c.fillFor(o, digest.FromBytes(b))
+			if err != nil {
+				t.Fatal(err)
+			}
+			w, err := f.attach(context.Background(), Whole)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer w.Close()
+			if _, err := io.CopyN(io.Discard, struct{ io.Reader }{w}, 1<<20); err != nil {
+				t.Fatal(err)
+			}
+			good := newOrigin("library/x", b)
+			rest, err := c.restOf(context.Background(), good, w)(w.pos)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer rest.Close()
+			m := &matching{want: b[1<<20:]}
+			_, err = rest.WriteTo(m)
+			if complete := len(m.want) == 0; complete == wrong || m.wrong || errors.Is(err, ErrCorrupt) != wrong {
+				t.Errorf("complete %v, wrong %v, err %v", complete, m.wrong, err)
+			}
+			if good.served.bytes() != 2<<20 {
+				t.Errorf("%d bytes were fetched for the rest of %d", good.served.bytes(), 2<<20)
+			}
+		})
+	}
+}
+
 func TestASizeThatAManifestMisstatesFailsNoStream(t *testing.T) {
 	for _, size := range []int{1000, 3 << 20} {
 		for _, claim := range []int64{1, 10 << 20} {
