@@ -30,8 +30,8 @@ e2e: ## Real daemons and clients against the real binary (installs them; root on
 e2e-long: ## The same with full sizes and counts
 	cd e2e && go run ./tools/install && E2E_LONG=1 go test -count=1 -p 1 -timeout 4h -v ./...
 
-bench: ## Go benchmarks of every package
-	go test -run '^$$' -bench . -benchmem ./...
+bench: ## The table of docs/benchmarks.md: beside nginx and distribution (Linux, two cores, under 10 minutes; E2E_LONG=1 for full sizes)
+	cd e2e && go test -run '^$$' -bench . -benchtime 1x -timeout 2h ./bench
 
 fuzz: ## Each fuzz target for FUZZTIME (one minute)
 	@for package in $$(go list ./...); do \

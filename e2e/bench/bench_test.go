@@ -45,12 +45,6 @@ func need(b *testing.B) {
 	b.ReportMetric(0, "ns/op") // one turn is no figure; the table has them
 }
 
-// median of the values, which it sorts.
-func median[T int64 | float64 | time.Duration](values []T) T {
-	slices.Sort(values)
-	return values[len(values)/2]
-}
-
 // percentile is the value that p of a hundred do not exceed. It sorts the values.
 func percentile(values []time.Duration, p int) time.Duration {
 	slices.Sort(values)

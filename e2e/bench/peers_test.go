@@ -22,6 +22,7 @@ type peer struct {
 	pid  int // 0 for the upstream, which runs in this process
 
 	roots *x509.CertPool // that sign its certificate; nil for plain HTTP
+	admin string         // where our server gives profiles; "" for the others
 }
 
 // upstream is the hub itself, asked without anything between.
@@ -50,7 +51,7 @@ func newEntrepot(b *testing.B, core int, hub *fakehub.Hub, settings map[string]s
 	s := server.New(b, server.Options{Upstreams: []server.Upstream{{Host: "docker.io", URL: hub.URL(), CA: hub.CAFile()}}, Env: env})
 	server.Binary(b) // building it is not bound to the processor
 	onCore(b, core, s.Start)
-	return peer{name: entrepot, url: s.URL, pid: s.PID()}, s
+	return peer{name: entrepot, url: s.URL, pid: s.PID(), admin: s.Admin}, s
 }
 
 // nginxStatic serves the files of root. extra goes beside listen and into the server block.
@@ -100,7 +101,11 @@ http {
 	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
 		b.Fatal(err)
 	}
-	results.configure(name, strings.ReplaceAll(config, dir, "DIR"))
+	role := name
+	if global != "" {
+		role += " as a cache"
+	}
+	results.configure(role, config)
 	p := launch(b, core, nil, "http://"+addr+"/", "/usr/sbin/nginx", "-c", file, "-e", dir+"/error.log")
 	return peer{name: name, url: "http://" + addr, pid: p.cmd.Process.Pid}
 }
@@ -109,7 +114,7 @@ http {
 func distribution(b *testing.B, core int, hub *fakehub.Hub) peer {
 	b.Helper()
 	dir, addr, name := b.TempDir(), server.FreeAddr(b), hosting
-	config := fmt.Sprintf("version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: %q}\n", dir, addr)
+	config := fmt.Sprintf("version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\nstorage: {filesystem: {rootdirectory: %q}}\nhttp: {addr: %q}\n", dir, addr)
 	env := []string{"OTEL_TRACES_EXPORTER=none"}
 	if hub != nil {
 		name = proxying

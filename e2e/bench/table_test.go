@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -29,8 +31,11 @@ var columns = []string{workColumn, direct, nginx, nginxTuned, hosting, proxying,
 type table struct {
 	mu      sync.Mutex
 	rows    []row
-	configs map[string]string // of nginx, by column
+	configs map[string]string // of nginx, by what it is for
 }
+
+// temporary are the folders of a run.
+var temporary = regexp.MustCompile(`/[^ ;]*/Benchmark[^/ ;]+/\d+`)
 
 // configure notes the configuration of a peer, to be printed beside the figures.
 func (t *table) configure(name, text string) {
@@ -39,7 +44,7 @@ func (t *table) configure(name, text string) {
 	if t.configs == nil {
 		t.configs = map[string]string{}
 	}
-	t.configs[name] = text
+	t.configs[name] = temporary.ReplaceAllString(text, "DIR")
 }
 
 // row is one work, by column.
@@ -53,6 +58,7 @@ func (t *table) add(r row) {
 
 // limit says in r how a figure stands to its target.
 func (r row) limit(figure, target float64, atMost bool, format string) {
+	figure = math.Round(figure*100) / 100 // as it is printed
 	sign, met := "≥", figure >= target
 	if atMost {
 		sign, met = "≤", figure <= target

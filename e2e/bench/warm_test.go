@@ -80,10 +80,11 @@ type load struct {
 func compare(b *testing.B, peers []peer, path string, run func(*testing.B, string) load) map[string]load {
 	b.Helper()
 	turns := map[string][]load{}
-	for range full(7, 3) {
+	for i := range full(7, 3) {
 		for _, p := range peers {
+			var l load
 			before := used(b, p.pid)
-			l := run(b, p.url+path)
+			p.profiled(b, i, turn, func() { l = run(b, p.url+path) })
 			l.cpu = used(b, p.pid) - before
 			turns[p.name] = append(turns[p.name], l)
 		}
