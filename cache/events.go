@@ -25,11 +25,12 @@ type Events interface {
 	FillJoined()            // a reader follows a fill that another one began
 	FillResumed()           // upstream's connection broke and the fill went on at the offset
 	FillEnded(o Outcome)    //
-	Streamed(reason string) // a blob went past the cache: "full", "disk", "busy"
+	Streamed(reason string) // a blob went past the cache: "full", "disk", "busy", "none"
 	Evicted(bytes int64)
 	Unverified()                  // a 206 was sent before its blob was verified
 	Stale(registry, cause string) // a stale answer
 	Prefetched(queued bool)       // false: the queue was full or the budget low
+	RecordFailed()                // a small record could not be read or written
 }
 
 // NoEvents ignores everything.
@@ -44,3 +45,4 @@ func (NoEvents) Evicted(int64)        {}
 func (NoEvents) Unverified()          {}
 func (NoEvents) Stale(string, string) {}
 func (NoEvents) Prefetched(bool)      {}
+func (NoEvents) RecordFailed()        {}

@@ -20,6 +20,7 @@ type Cache struct {
 	unverified   prometheus.Counter
 	stale        *children[staleKey, prometheus.Counter]
 	prefetched   *children[bool, prometheus.Counter]
+	records      prometheus.Counter
 }
 
 var _ cache.Events = (*Cache)(nil)
@@ -58,6 +59,7 @@ func NewCache(r prometheus.Registerer, upstreams []string) *Cache {
 		prefetched: newChildren(func(queued bool) prometheus.Counter {
 			return prefetched.WithLabelValues(map[bool]string{true: "queued", false: "dropped"}[queued])
 		}),
+		records: counter(r, "cache", "record_failures_total", "Small records (tags, what was seen where) that could not be read or written. The pull goes on."),
 	}
 	c.begin()
 	return c
@@ -102,3 +104,5 @@ func (c *Cache) Stale(registry, cause string) {
 }
 
 func (c *Cache) Prefetched(queued bool) { c.prefetched.get(queued).Inc() }
+
+func (c *Cache) RecordFailed() { c.records.Inc() }

@@ -26,8 +26,8 @@ type Home struct {
 
 const dockerHub = "docker.io"
 
-// canonical: Hub answers to three names.
-func canonical(host string) string {
+// Canonical folds the names by which clients call Docker Hub into one. The host is in lower case.
+func Canonical(host string) string {
 	switch host {
 	case "registry-1.docker.io", "index.docker.io":
 		return dockerHub
@@ -93,7 +93,7 @@ func unscoped(cfg *Names, name string, toDefault bool) (Home, error) {
 
 // upstream gives the configured upstream of that name. The string is the configuration's, not the request's.
 func (cfg *Names) upstream(host string) (string, bool) {
-	host = canonical(host)
+	host = Canonical(host)
 	for _, u := range cfg.Upstreams {
 		if u == host {
 			return u, true

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/caarlos0/env/v11"
+
+	"github.com/entrepot/entrepot/proxy"
 )
 
 // LoadConfig reads the environment. Its error holds all mistakes, each with the name of its variable.
@@ -192,11 +194,7 @@ func defaultBlock() UpstreamBlock {
 // environ is the process's environment as a map.
 func environ() map[string]string { return env.ToMap(os.Environ()) }
 
-// canonical folds the names by which clients call Docker Hub into one.
+// canonical is the one spelling of an upstream's host.
 func canonical(host string) string {
-	switch host = strings.ToLower(host); host {
-	case "index.docker.io", "registry-1.docker.io":
-		return "docker.io"
-	}
-	return host
+	return proxy.Canonical(strings.ToLower(host))
 }

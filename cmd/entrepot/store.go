@@ -79,7 +79,7 @@ func (s *stored) open(c Config, events cache.Events, log *slog.Logger) error {
 		return err
 	}
 	s.later(quiet(s.memory.Close))
-	s.records = cache.NewRecords(records, cache.RecordOptions{Log: log})
+	s.records = cache.NewRecords(records, cache.RecordOptions{Log: log, Failed: events.RecordFailed})
 	s.later(quiet(s.records.Close))
 	s.seen = cache.NewSeen(s.records, s.memory)
 	if s.public, err = cache.NewPublic(s.records, time.Now); err != nil {
