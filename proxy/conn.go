@@ -55,14 +55,19 @@ func (c *conn) Read(p []byte) (int, error) {
 
 // Write sends long bodies by segments, each with a deadline of its own; short ones are under the server's.
 func (c *conn) Write(p []byte) (n int, err error) {
-	for len(p)-n > leastSegment && err == nil {
-		var m int
+	for int64(len(p)-n) > leastSegment {
+		part := p[n:min(int64(len(p)), int64(n)+c.segment)]
 		c.extend()
-		m, err = c.TCPConn.Write(p[n : n+leastSegment])
+		start := time.Now()
+		m, err := c.TCPConn.Write(part)
 		n += m
+		if err != nil {
+			return n, err
+		}
+		c.adapt(time.Since(start))
 	}
-	if err != nil {
-		return n, err
+	if n == len(p) {
+		return n, nil
 	}
 	if n > 0 {
 		c.extend()
