@@ -265,9 +265,3 @@ func (f *fill) failed() bool {
 	defer f.mu.Unlock()
 	return f.err != nil
 }
-
-func (f *fill) sizeNow() int64 {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.size
-}
