@@ -237,7 +237,9 @@ func TestRepositoryThatTheCredentialMayNotReadIsADenial(t *testing.T) {
 func TestTokenServerThatFailsIsAnOutage(t *testing.T) {
 	for name, answer := range map[string]http.HandlerFunc{
 		"no JSON": text("<html>"), "an endless token": text(`{"token":"` + strings.Repeat("x", 1<<20) + `"}`),
-		"no token": text(`{}`), "404": status(404), "a redirect": func(w http.ResponseWriter, req *http.Request) { http.Redirect(w, req, "/elsewhere", http.StatusTemporaryRedirect) },
+		"no token": text(`{}`), "404": status(404), "a redirect": func(w http.ResponseWriter, req *http.Request) {
+			http.Redirect(w, req, "/elsewhere", http.StatusTemporaryRedirect)
+		},
 	} {
 		f := newFake(t)
 		f.mux.HandleFunc("/token", answer)

@@ -145,7 +145,9 @@ func TestCVE202648978ReturnFromAForeignHostIsAnonymous(t *testing.T) {
 		}
 		serveManifest(w, req)
 	})
-	other.mux.HandleFunc("/", func(w http.ResponseWriter, req *http.Request) { http.Redirect(w, req, f.URL+"/secret", http.StatusTemporaryRedirect) })
+	other.mux.HandleFunc("/", func(w http.ResponseWriter, req *http.Request) {
+		http.Redirect(w, req, f.URL+"/secret", http.StatusTemporaryRedirect)
+	})
 	f.mux.HandleFunc("/v2/a/b/manifests/v1", guarded(f.URL+"/token", "t", func(w http.ResponseWriter, req *http.Request) {
 		http.Redirect(w, req, other.URL+"/x", http.StatusTemporaryRedirect)
 	}))
@@ -158,7 +160,9 @@ func TestCVE202648978ReturnFromAForeignHostIsAnonymous(t *testing.T) {
 func TestCVE202650151TokenServerThatRedirects(t *testing.T) {
 	evil, f := newFake(t), newFake(t)
 	evil.mux.HandleFunc("/", text(`{"token":"t","access_token":"t"}`))
-	f.mux.HandleFunc("/token", func(w http.ResponseWriter, req *http.Request) { http.Redirect(w, req, evil.URL+"/token", http.StatusTemporaryRedirect) })
+	f.mux.HandleFunc("/token", func(w http.ResponseWriter, req *http.Request) {
+		http.Redirect(w, req, evil.URL+"/token", http.StatusTemporaryRedirect)
+	})
 	f.mux.HandleFunc("/v2/", guarded(f.URL+"/token", "t", serveManifest))
 	for _, change := range []func(*Options){password, func(o *Options) { o.IdentityToken = "r3fresh" }} {
 		if _, err := newRegistry(t, f, change).Repository("a/b").FetchManifest(context.Background(), "v1"); err == nil {

@@ -148,7 +148,9 @@ func TestFifthOfAnswersFailing(t *testing.T) {
 func TestWhatExpiredDuringARetryIsFetchedAnew(t *testing.T) {
 	cdn, f := newFake(t), newFake(t)
 	cdn.mux.HandleFunc("/", scripted(status(503), status(403), serveBlob))
-	f.mux.HandleFunc(blobPath, func(w http.ResponseWriter, req *http.Request) { http.Redirect(w, req, cdn.URL+"/x", http.StatusTemporaryRedirect) })
+	f.mux.HandleFunc(blobPath, func(w http.ResponseWriter, req *http.Request) {
+		http.Redirect(w, req, cdn.URL+"/x", http.StatusTemporaryRedirect)
+	})
 	f.mux.HandleFunc("/token", text(`{"token":"t"}`))
 	expired := guarded(f.URL+"/token", "later", nil)
 	f.mux.HandleFunc("/v2/a/b/manifests/v1", scripted(expired, status(503), expired, guarded(f.URL+"/token", "t", serveManifest)))
