@@ -58,7 +58,7 @@ func (k *disk) release(n int64) {
 // there is nothing left to give.
 func (k *disk) freeUp(n int64) bool {
 	for {
-		free, err := freeBytes(k.dir)
+		free, err := FreeBytes(k.dir)
 		if err != nil {
 			k.log.Error("free space is unknown", "dir", k.dir, "err", err)
 			return true // the write will tell
@@ -104,8 +104,8 @@ func (k *disk) setRecords(n int64) {
 	_ = k.reserve(0)
 }
 
-// freeBytes is what the file system of dir has left for us.
-func freeBytes(dir string) (int64, error) {
+// FreeBytes is what an ordinary user may still write to the file system of a directory.
+func FreeBytes(dir string) (int64, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
 		return 0, fmt.Errorf("free space of %s: %w", dir, err)

@@ -7,7 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"golang.org/x/sys/unix"
+	"github.com/entrepot/entrepot/cache"
 )
 
 // autoDiskSize bounds the disk tier where nobody did.
@@ -31,19 +31,10 @@ func diskLimit(size DiskSize, data string) (int64, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return 0, err
 	}
-	free, err := freeBytes(data)
+	free, err := cache.FreeBytes(data)
 	if err != nil {
-		return 0, fmt.Errorf("free space of %s: %w", data, err)
-	}
-	chosen := min(autoDiskSize, free/2)
-	return int64(chosen), os.WriteFile(path, []byte(chosen.String()+"\n"), 0o600)
-}
-
-// freeBytes is what an ordinary user may still write to the file system of a directory.
-func freeBytes(dir string) (Size, error) {
-	var s unix.Statfs_t
-	if err := unix.Statfs(dir, &s); err != nil {
 		return 0, err
 	}
-	return Size(s.Bavail) * Size(s.Bsize), nil
+	chosen := min(autoDiskSize, Size(free)/2)
+	return int64(chosen), os.WriteFile(path, []byte(chosen.String()+"\n"), 0o600)
 }
