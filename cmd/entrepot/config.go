@@ -37,6 +37,13 @@ type Config struct {
 	RateFloor            int      `env:"RATE_FLOOR" envDefault:"10" doc:"With fewer pulls left of upstream's rate limit, nothing is fetched that nobody waits for."`
 	Prefetch             bool     `env:"PREFETCH" envDefault:"true" doc:"Fetch a manifest's other layers when its first layer is asked for."`
 
+	ReadOnly   bool      `env:"READ_ONLY" envDefault:"false" doc:"Nothing can be pushed or deleted."`
+	Delete     Deletable `env:"DELETE" envDefault:"tags,manifests,blobs" doc:"What clients may delete of hosted repositories: tags, manifests, blobs, separated by commas, or the word none."`
+	GCInterval Duration  `env:"GC_INTERVAL" envDefault:"1h" doc:"Time between two collections of pushed blobs that no manifest names any more. 0 is never, unless by the command gc."`
+	GCGrace    Duration  `env:"GC_GRACE" envDefault:"24h" doc:"What was pushed is safe from collection for this long, even while no manifest names it. At least 1m, and longer than any push takes."`
+	GCUntagged Duration  `env:"GC_UNTAGGED" envDefault:"0s" doc:"Hosted manifests that no tag, index or subject keeps are deleted after this time. 0 keeps them until somebody deletes them."`
+	ScrubRate  Size      `env:"SCRUB_RATE" envDefault:"8MiB" doc:"Bytes a second at which all contents are read and compared with their digests behind the work, at most once a day. 0 turns that off."`
+
 	LogLevel     slog.Level `env:"LOG_LEVEL" envDefault:"INFO" doc:"DEBUG, INFO, WARN or ERROR."`
 	LogFormat    LogFormat  `env:"LOG_FORMAT" envDefault:"text" doc:"text or json."`
 	AccessLog    AccessLog  `env:"ACCESS_LOG" envDefault:"sampled" doc:"off, sampled (our failures, and one of a hundred of the rest) or on."`

@@ -8,11 +8,15 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/caarlos0/env/v11"
 
 	"github.com/entrepot/entrepot/proxy"
 )
+
+// leastGrace bounds GC_GRACE: docker pushes a manifest seconds after its last blob, and clocks and disks stall.
+const leastGrace = time.Minute
 
 // LoadConfig reads the environment. Its error holds all mistakes, each with the name of its variable.
 func LoadConfig(environment map[string]string) (Config, error) {
@@ -82,6 +86,9 @@ func (c Config) check() []error {
 	}
 	if c.MaxConnections < 1 {
 		fail("MAX_CONNECTIONS", "%d is not a number of connections", c.MaxConnections)
+	}
+	if grace := time.Duration(c.GCGrace); grace < leastGrace {
+		fail("GC_GRACE", "%s is less than %s: a blob must outlive the time between its push and that of its manifest", c.GCGrace, Duration(leastGrace))
 	}
 	for _, t := range c.TagTTLs {
 		if _, err := path.Match(t.Pattern, ""); err != nil {

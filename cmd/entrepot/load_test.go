@@ -36,6 +36,12 @@ func TestDefaultsServe(t *testing.T) {
 	if !c.DiskSize.Auto || c.MemorySize != 256<<20 || !c.Prefetch || c.DefaultUpstream != "docker.io" {
 		t.Errorf("defaults: %+v", c)
 	}
+	if all := (Deletable{true, true, true}); c.ReadOnly || c.Delete != all || c.GCUntagged != 0 {
+		t.Errorf("what is hosted is not kept, or cannot be deleted: %+v", c)
+	}
+	if c.GCInterval != Duration(time.Hour) || c.GCGrace != Duration(24*time.Hour) || c.ScrubRate != 8<<20 {
+		t.Errorf("upkeep: %+v", c)
+	}
 	var hosts []string
 	for _, u := range c.upstreams() {
 		hosts = append(hosts, u.Host)
@@ -52,6 +58,7 @@ func TestDefaultsServe(t *testing.T) {
 func TestEveryMistakeIsNamedAtOnceByItsVariable(t *testing.T) {
 	_, err := LoadConfig(environment(
 		"MEMORY_SIZE=lots", "TAG_TTL=30", "LOG_FORMAT=xml", "LISTEN=5000", "PREFETCH=yes", "DISK_SZIE=1GiB",
+		"READ_ONLY=perhaps", "DELETE=tags,layers", "GC_INTERVAL=hourly", "GC_GRACE=-1h", "GC_UNTAGGED=30", "SCRUB_RATE=fast",
 		"HOSTS=gcr.mirror.corp", "TAG_TTLS=v*=soon", "UPSTREAMS=docker.io,=http://x",
 		"UPSTREAM_3_HOST=a.example", "UPSTREAM_3_AUTH=kerberos",
 		"UPSTREAM_7_MAX_REQUESTS=many", "UPSTREAM_7_PASSWORD_FILE=/does/not/exist", "UPSTREAM_7_USRNAME=bob",
@@ -62,6 +69,8 @@ func TestEveryMistakeIsNamedAtOnceByItsVariable(t *testing.T) {
 	for _, want := range []string{
 		"ENTREPOT_MEMORY_SIZE: \"lots\"", "ENTREPOT_TAG_TTL: \"30\"", "ENTREPOT_LOG_FORMAT: \"xml\"", "ENTREPOT_LISTEN: \"5000\"",
 		"ENTREPOT_PREFETCH: ", "ENTREPOT_DISK_SZIE: no such variable; did you mean ENTREPOT_DISK_SIZE?",
+		"ENTREPOT_READ_ONLY: ", "ENTREPOT_DELETE: \"layers\"", "ENTREPOT_GC_INTERVAL: \"hourly\"", "ENTREPOT_GC_GRACE: \"-1h\"",
+		"ENTREPOT_GC_UNTAGGED: \"30\"", "ENTREPOT_SCRUB_RATE: \"fast\"",
 		"ENTREPOT_HOSTS: ", "ENTREPOT_TAG_TTLS: ", "ENTREPOT_UPSTREAMS: ", "ENTREPOT_UPSTREAM_3_AUTH: ",
 		"ENTREPOT_UPSTREAM_7_MAX_REQUESTS: ", "ENTREPOT_UPSTREAM_7_PASSWORD_FILE: ",
 		"ENTREPOT_UPSTREAM_7_USRNAME: no such variable; did you mean ENTREPOT_UPSTREAM_7_USERNAME?",
@@ -92,6 +101,8 @@ func TestValuesThatDoNotGoTogether(t *testing.T) {
 		"no requests at all":               {[]string{"UPSTREAM_0_HOST=docker.io", "UPSTREAM_0_MAX_REQUESTS=0"}, "ENTREPOT_UPSTREAM_0_MAX_REQUESTS"},
 		"credentials in a URL":             {[]string{"UPSTREAMS=docker.io=https://u:p4ss@hub"}, "ENTREPOT_UPSTREAMS"},
 		"a query in a URL":                 {[]string{"UPSTREAMS=docker.io=https://hub/v2?a=b"}, "ENTREPOT_UPSTREAMS"},
+		"a grace that no push survives":    {[]string{"GC_GRACE=59s"}, "ENTREPOT_GC_GRACE"},
+		"no grace at all":                  {[]string{"GC_GRACE=0"}, "ENTREPOT_GC_GRACE"},
 		"basic without a user name":        {[]string{"UPSTREAM_0_HOST=a.example", "UPSTREAM_0_AUTH=basic"}, "ENTREPOT_UPSTREAM_0_AUTH"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -147,6 +158,7 @@ func TestSecretFilesAreTrimmedAndNothingPrintsThem(t *testing.T) {
 
 func TestPrintedSettingsReadBackAsTheSameConfig(t *testing.T) {
 	c := load(t, "DISK_SIZE=10GiB", "TAG_TTLS=v*=24h,latest=1m30s", "HOSTED=team, my", "HOSTS=a.corp=gcr.io", "LOG_LEVEL=debug",
+		"READ_ONLY=true", "DELETE=none", "GC_UNTAGGED=720h", "GC_INTERVAL=0", "SCRUB_RATE=1MiB",
 		"UPSTREAM_1_HOST=quay.io", "UPSTREAM_1_PRIVATE=allow")
 	again := map[string]string{}
 	for name, value := range c.settings() {
@@ -158,6 +170,24 @@ func TestPrintedSettingsReadBackAsTheSameConfig(t *testing.T) {
 	}
 	if !reflect.DeepEqual(c, back) {
 		t.Errorf("got  %+v\nwant %+v", back, c)
+	}
+}
+
+func TestWhatMayBeDeleted(t *testing.T) {
+	for text, want := range map[string]Deletable{
+		"tags":                 {Tags: true},
+		"blobs, manifests":     {Manifests: true, Blobs: true},
+		"tags,manifests,blobs": {true, true, true},
+		"none":                 {},
+	} {
+		if got := load(t, "DELETE="+text).Delete; got != want {
+			t.Errorf("%s: got %+v, want %+v", text, got, want)
+		}
+	}
+	for _, text := range []string{"none,tags", "tag", "all", "Tags", ","} {
+		if _, err := LoadConfig(environment("DELETE=" + text)); err == nil || !strings.HasPrefix(err.Error(), "ENTREPOT_DELETE: ") {
+			t.Errorf("%s: got %v, want an error of ENTREPOT_DELETE", text, err)
+		}
 	}
 }
 

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -133,6 +135,44 @@ func (l *List) UnmarshalText(text []byte) error {
 		}
 	}
 	return nil
+}
+
+// Deletable says what clients may delete of hosted repositories: a comma list of tags, manifests and blobs, or none.
+type Deletable struct{ Tags, Manifests, Blobs bool }
+
+func (d *Deletable) UnmarshalText(text []byte) error {
+	*d = Deletable{}
+	var words List
+	if err := words.UnmarshalText(text); err != nil {
+		return err
+	}
+	if len(words) == 0 {
+		return errors.New("write tags, manifests, blobs, some of them, or none")
+	}
+	if len(words) == 1 && words[0] == "none" {
+		return nil
+	}
+	may := map[string]*bool{"tags": &d.Tags, "manifests": &d.Manifests, "blobs": &d.Blobs}
+	for _, word := range words {
+		if may[word] == nil {
+			return fmt.Errorf("%q is none of: tags, manifests, blobs; or write none alone", word)
+		}
+		*may[word] = true
+	}
+	return nil
+}
+
+func (d Deletable) String() string {
+	var words []string
+	for _, w := range []struct {
+		word string
+		may  bool
+	}{{"tags", d.Tags}, {"manifests", d.Manifests}, {"blobs", d.Blobs}} {
+		if w.may {
+			words = append(words, w.word)
+		}
+	}
+	return cmp.Or(strings.Join(words, ","), "none")
 }
 
 // setWord sets a value that is one of a few words.
