@@ -14,11 +14,12 @@ const module = "github.com/entrepot/entrepot"
 
 // layers says which of our own packages each one may import. What is not listed may import none.
 var layers = map[string][]string{
-	"cmd/entrepot":        {"metrics", "proxy", "proxy/upstream", "cache", "storage", "storage/disk", "storage/mem"},
-	"metrics":             {"proxy", "proxy/upstream", "cache"},
-	"proxy":               {"proxy/upstream", "cache", "storage"},
+	"cmd/entrepot":        {"metrics", "proxy", "proxy/upstream", "cache", "storage", "storage/hosted", "storage/disk", "storage/mem"},
+	"metrics":             {"proxy", "proxy/upstream", "cache", "storage/hosted"},
+	"proxy":               {"proxy/upstream", "cache", "storage/hosted", "storage"},
 	"proxy/upstream":      {"cache"},
 	"cache":               {"storage"},
+	"storage/hosted":      {"storage"},
 	"storage/disk":        {"storage"},
 	"storage/mem":         {"storage"},
 	"storage/storagetest": {"storage"},
@@ -35,7 +36,7 @@ var homes = []struct {
 	{"github.com/prometheus", "packages tell events; only metrics gives them names", []string{"metrics", "cmd/entrepot"}},
 	{"github.com/caarlos0/env", "configuration is read once, at the edge, and handed on as plain options", []string{"cmd/entrepot"}},
 	{"github.com/aws/", "clouds are reached from one place each", []string{"proxy/upstream"}},
-	{"net/http", "the cache and the stores know no HTTP", []string{"proxy", "proxy/upstream", "cmd/entrepot"}},
+	{"net/http", "the cache, the hosted repositories and the stores know no HTTP", []string{"proxy", "proxy/upstream", "cmd/entrepot"}},
 }
 
 func TestImportsPointOneWay(t *testing.T) {
@@ -47,7 +48,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		for _, imported := range p.Imports {
 			if own, ours := strings.CutPrefix(imported, module+"/"); ours {
 				if !slices.Contains(layers[p.name()], own) {
-					t.Errorf("%s imports %s: imports point one way, cmd -> metrics -> proxy -> {proxy/upstream, cache} -> storage, "+
+					t.Errorf("%s imports %s: imports point one way, cmd -> metrics -> proxy -> {proxy/upstream, cache, storage/hosted} -> storage, "+
 						"so that each package can be read and tested without those above it", p.name(), own)
 				}
 				continue
