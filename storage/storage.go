@@ -22,6 +22,9 @@ var ErrRange = errors.New("range outside the object")
 // ErrSize says that a body did not have the size announced. Nothing was stored.
 var ErrSize = errors.New("body is not of the size announced")
 
+// ErrNoSpace says that there is no space left to store this. What the system said is in the chain too.
+var ErrNoSpace = errors.New("no space left to store this")
+
 // ErrInvalidKey says that no object can have the key, or begin with the prefix, that was given. See CheckKey.
 var ErrInvalidKey = errors.New("invalid key")
 

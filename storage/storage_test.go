@@ -71,6 +71,22 @@ func TestUnderLetsNoBadKeyThrough(t *testing.T) {
 	}
 }
 
+func TestAStoreWithoutAnAbilitySaysSo(t *testing.T) {
+	below := storagetest.NewCounting(mem.New(time.Now))
+	plain := struct{ storage.Store }{below}
+	for name, s := range map[string]storage.Store{"store": plain, "view": storage.Under(plain, "cache")} {
+		if err := storage.DeleteIf(t.Context(), s, "a", "x"); !errors.Is(err, storage.ErrUnable) {
+			t.Errorf("%s: DeleteIf = %v, want ErrUnable", name, err)
+		}
+		if err := storage.Link(t.Context(), s, "a", "path"); !errors.Is(err, storage.ErrUnable) {
+			t.Errorf("%s: Link = %v, want ErrUnable", name, err)
+		}
+	}
+	if n := below.Count(storagetest.DeleteIf) + below.Count(storagetest.Link) + below.Count(storagetest.Delete); n != 0 {
+		t.Errorf("%d operations reached the store", n)
+	}
+}
+
 // careless is a store with a fault in its conditional writes.
 type careless struct {
 	storage.Store

@@ -82,6 +82,22 @@ func (u *under) Delete(ctx context.Context, key string) error {
 	return u.store.Delete(ctx, outer)
 }
 
+func (u *under) DeleteIf(ctx context.Context, key string, was Version) error {
+	outer, err := u.outer(key)
+	if err != nil {
+		return err
+	}
+	return DeleteIf(ctx, u.store, outer, was)
+}
+
+func (u *under) Link(ctx context.Context, key, path string) error {
+	outer, err := u.outer(key)
+	if err != nil {
+		return err
+	}
+	return Link(ctx, u.store, outer, path)
+}
+
 func (u *under) List(ctx context.Context, prefix, after string) iter.Seq2[Info, error] {
 	return func(yield func(Info, error) bool) {
 		if err := CheckPrefix(prefix); err != nil {

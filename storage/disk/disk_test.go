@@ -32,6 +32,22 @@ func TestConformanceUnder(t *testing.T) {
 	storagetest.Conformance(t, func(t *testing.T) storage.Store { return storage.Under(open(t, t.TempDir()), "cache") })
 }
 
+func TestAbilities(t *testing.T) {
+	whole := open(t, t.TempDir())
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, []byte("content"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, s := range map[string]storage.Store{"store": whole, "view": storage.Under(whole, "cache")} {
+		if err := storage.DeleteIf(t.Context(), s, "none", storage.Absent); !errors.Is(err, storage.ErrConflict) {
+			t.Errorf("%s: DeleteIf of nothing = %v, want ErrConflict", name, err)
+		}
+		if err := storage.Link(t.Context(), s, "a", path); err != nil {
+			t.Errorf("%s: Link = %v", name, err)
+		}
+	}
+}
+
 func TestReopening(t *testing.T) {
 	dir := t.TempDir()
 	storagetest.Reopening(t, func(t *testing.T) (storage.Store, func()) {

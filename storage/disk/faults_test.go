@@ -19,6 +19,7 @@ type faulty struct {
 	files
 	n, count int
 	onward   bool
+	err      error
 }
 
 func (f *faulty) fails() bool {
@@ -28,19 +29,25 @@ func (f *faulty) fails() bool {
 
 func (f *faulty) do(op func() error) error {
 	if f.fails() {
-		return errDisk
+		return f.err
 	}
 	return op()
 }
 
 func (f *faulty) Create(folder string) (file, error) {
 	if f.fails() {
-		return nil, errDisk
+		return nil, f.err
 	}
 	created, err := f.files.Create(folder)
 	return &faultyFile{created, f}, err
 }
 
+func (f *faulty) Link(path, folder string) (string, error) {
+	if f.fails() {
+		return "", f.err
+	}
+	return f.files.Link(path, folder)
+}
 func (f *faulty) Rename(from, to string) error {
 	return f.do(func() error { return f.files.Rename(from, to) })
 }
@@ -57,7 +64,7 @@ type faultyFile struct {
 func (f *faultyFile) Write(p []byte) (int, error) {
 	if f.disk.fails() {
 		n, _ := f.file.Write(p[:len(p)/2]) // what the caller is told is the injected failure
-		return n, errDisk
+		return n, f.disk.err
 	}
 	return f.file.Write(p)
 }
@@ -67,7 +74,7 @@ func (f *faultyFile) Sync() error { return f.disk.do(f.file.Sync) }
 func (f *faultyFile) Close() error {
 	closed := f.file.Close() // a failed close has closed the file all the same
 	if f.disk.fails() {
-		return errDisk
+		return f.disk.err
 	}
 	return closed
 }
@@ -82,7 +89,7 @@ func eachFault(t *testing.T, f func(t *testing.T, disk *faulty)) {
 				name += " and all after it"
 			}
 			t.Run(name, func(t *testing.T) {
-				disk := &faulty{files: osFiles{}, n: n, onward: onward}
+				disk := &faulty{files: osFiles{}, n: n, onward: onward, err: errDisk}
 				f(t, disk)
 				reached = disk.count >= n
 			})
@@ -118,6 +125,24 @@ func byPutIf(s *Store, t *testing.T, key, content string) error {
 
 func byDelete(s *Store, t *testing.T, key, _ string) error { return s.Delete(t.Context(), key) }
 
+// byDeleteIf takes a record that is gone for one that it deleted.
+func byDeleteIf(s *Store, t *testing.T, key, _ string) error {
+	_, was, err := s.Get(t.Context(), key)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil
+	}
+	return errors.Join(err, s.DeleteIf(t.Context(), key, was))
+}
+
+// byLink links the same file each time it is called for the same content.
+func byLink(s *Store, t *testing.T, key, content string) error {
+	path := filepath.Join(filepath.Dir(s.objects), content)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return s.Link(t.Context(), key, path)
+}
+
 func TestAFailingDiskLeavesTheOldObjectOrTheNew(t *testing.T) {
 	for _, c := range []struct {
 		name          string
@@ -133,6 +158,11 @@ func TestAFailingDiskLeavesTheOldObjectOrTheNew(t *testing.T) {
 		{"replace a record", "a/b", "before", "after", byPutIf},
 		{"delete the last of a folder", "a/b/c", "before", "", byDelete},
 		{"delete one of several", "kept/b", "before", "", byDelete},
+		{"delete a record, the last of a folder", "a/b/c", "before", "", byDeleteIf},
+		{"delete a record, one of several", "kept/b", "before", "", byDeleteIf},
+		{"link new in a new folder", "a/b/c", "", "after", byLink},
+		{"link new in a folder that exists", "kept/b", "", "after", byLink},
+		{"link over", "a/b", "before", "after", byLink},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			eachFault(t, func(t *testing.T, disk *faulty) {
@@ -232,7 +262,7 @@ func wantNoEmptyFolder(t *testing.T, s *Store) {
 
 func TestAFolderWhoseNameIsNotDurableIsNotLeft(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "a")
-	err := makeFolder(&faulty{files: osFiles{}, n: 2}, folder) // the first makes it, the second syncs its parent
+	err := makeFolder(&faulty{files: osFiles{}, n: 2, err: errDisk}, folder) // the first makes it, the second syncs its parent
 	if !errors.Is(err, errDisk) {
 		t.Fatalf("makeFolder = %v, want the failure", err)
 	}

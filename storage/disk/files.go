@@ -1,17 +1,22 @@
 package disk
 
 import (
+	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/entrepot/entrepot/storage"
 )
 
 // files is the part of a file system that changes things. Reads go to package os directly: a read that fails harms nothing.
 type files interface {
-	Create(folder string) (file, error) // a new file under a unique name
+	Create(folder string) (file, error)                // a new file under a unique name
+	Link(path, folder string) (name string, err error) // another name of the file at path: a unique one in folder
 	Rename(from, to string) error
 	Remove(path string) error
 	Mkdir(path string) error
@@ -28,9 +33,15 @@ type file interface {
 type osFiles struct{}
 
 func (osFiles) Create(folder string) (file, error) { return os.CreateTemp(folder, "") }
-func (osFiles) Rename(from, to string) error       { return os.Rename(from, to) }
-func (osFiles) Remove(path string) error           { return os.Remove(path) }
-func (osFiles) Mkdir(path string) error            { return os.Mkdir(path, 0o700) }
+
+func (osFiles) Link(path, folder string) (string, error) {
+	name := filepath.Join(folder, rand.Text())
+	return name, os.Link(path, name)
+}
+
+func (osFiles) Rename(from, to string) error { return os.Rename(from, to) }
+func (osFiles) Remove(path string) error     { return os.Remove(path) }
+func (osFiles) Mkdir(path string) error      { return os.Mkdir(path, 0o700) }
 
 // Rmdir is not os.Remove, which would take a file too.
 func (osFiles) Rmdir(path string) error {
@@ -53,19 +64,27 @@ func (osFiles) Sync(folder string) error {
 func spool(to files, folder string, body io.Reader) (path string, err error) {
 	f, err := to.Create(folder)
 	if err != nil {
-		return "", err
+		return "", full(err)
 	}
-	_, err = io.Copy(f, body)
+	_, err = io.Copy(filler{f}, body)
 	if err == nil {
-		err = f.Sync()
+		err = full(f.Sync())
 	}
 	if closed := f.Close(); err == nil {
-		err = closed
+		err = full(closed)
 	}
 	if err != nil {
 		return "", errors.Join(err, to.Remove(f.Name()))
 	}
 	return f.Name(), nil
+}
+
+// filler tells a disk that is full from a body that breaks because another one is.
+type filler struct{ file file }
+
+func (f filler) Write(p []byte) (int, error) {
+	n, err := f.file.Write(p)
+	return n, full(err)
 }
 
 // makeFolder makes folder and the parents it lacks, durably: none is left whose name is not.
@@ -93,4 +112,12 @@ func makeFolder(in files, folder string) error {
 // folder on the way.
 func isAbsent(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.EISDIR)
+}
+
+// full says in the contract's words that the disk has no room, or its owner's share of it.
+func full(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fmt.Errorf("%w: %w", storage.ErrNoSpace, err)
+	}
+	return err
 }

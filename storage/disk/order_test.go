@@ -22,6 +22,11 @@ func (o *order) Create(folder string) (file, error) {
 	return &orderedFile{f, o}, err
 }
 
+func (o *order) Link(path, folder string) (string, error) {
+	o.note("link in", folder)
+	return o.files.Link(path, folder)
+}
+
 func (o *order) Rename(from, to string) error {
 	err := o.files.Rename(from, to)
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -81,6 +86,13 @@ func TestWhatIsAcknowledgedIsDurable(t *testing.T) {
 		{"delete one of several", "old/a", byDelete, "remove a, sync old"},
 		{"delete the last of its folders", "one/two/a", byDelete, "remove a, rmdir two, rmdir one, sync objects"},
 		{"delete what is not there", "old/none", byDelete, "remove none, sync old"},
+		{"delete a record", "old/a", byDeleteIf, "remove a, sync old"},
+		{"delete a record, the last of its folders", "one/two/a", byDeleteIf, "remove a, rmdir two, rmdir one, sync objects"},
+		{"link in new folders", "new/er/a", byLink,
+			"link in objects.temp, mkdir new, sync objects, mkdir er, sync new, rename to a, sync er"},
+		{"link in a folder that exists", "old/b", byLink, "link in objects.temp, rename to b, sync old"},
+		{"link over", "old/a", byLink, "link in objects.temp, rename to a, sync old"},
+		{"link again", "old/a", byLinkTwice, "link in objects.temp, rename to a, sync old, sync old"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := mustOpen(t, t.TempDir())
@@ -97,6 +109,10 @@ func TestWhatIsAcknowledgedIsDurable(t *testing.T) {
 			}
 		})
 	}
+}
+
+func byLinkTwice(s *Store, t *testing.T, key, content string) error {
+	return errors.Join(byLink(s, t, key, content), byLink(s, t, key, content))
 }
 
 func TestTheMarkOfACleanEndIsDurableAndSoIsItsRemoval(t *testing.T) {

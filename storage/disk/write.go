@@ -67,6 +67,26 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 	return nil
 }
 
+// DeleteIf is storage.DeleteIf.
+func (s *Store) DeleteIf(ctx context.Context, key string, was storage.Version) error {
+	path, err := s.path(ctx, key)
+	if err != nil {
+		return fmt.Errorf("delete %s: %w", key, err)
+	}
+	defer s.hold(key)()
+	current, err := version(path)
+	if err == nil && (current != was || was == storage.Absent) {
+		err = storage.ErrConflict
+	}
+	if err == nil {
+		err = s.remove(path)
+	}
+	if err != nil {
+		return fmt.Errorf("delete %s: %w", key, err)
+	}
+	return nil
+}
+
 func version(path string) (storage.Version, error) {
 	record, err := os.ReadFile(path)
 	if isAbsent(err) {
@@ -81,9 +101,9 @@ func version(path string) (storage.Version, error) {
 // publish gives the spooled file its name, durably. The caller holds the key's stripe.
 func (s *Store) publish(temp, path string) error {
 	if err := s.move(temp, path); err != nil {
-		return errors.Join(err, s.files.Remove(temp))
+		return errors.Join(full(err), s.files.Remove(temp))
 	}
-	return s.syncAbove(path)
+	return full(s.syncAbove(path))
 }
 
 // move makes the folder only where the first try finds none: most records have neighbours.

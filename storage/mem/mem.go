@@ -107,6 +107,20 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 	return nil
 }
 
+// DeleteIf is storage.DeleteIf.
+func (s *Store) DeleteIf(ctx context.Context, key string, was storage.Version) error {
+	if err := check(ctx, key); err != nil {
+		return fmt.Errorf("delete %s: %w", key, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if o, found := s.objects[key]; !found || o.version() != was {
+		return fmt.Errorf("delete %s: %w", key, storage.ErrConflict)
+	}
+	delete(s.objects, key)
+	return nil
+}
+
 func (s *Store) List(ctx context.Context, prefix, after string) iter.Seq2[storage.Info, error] {
 	return func(yield func(storage.Info, error) bool) {
 		fail := func(err error) { yield(storage.Info{}, fmt.Errorf("list %q: %w", prefix, err)) }

@@ -1,6 +1,8 @@
 package mem_test
 
 import (
+	"errors"
+	"os"
 	"testing"
 	"time"
 
@@ -15,6 +17,18 @@ func TestConformance(t *testing.T) {
 
 func TestConformanceUnder(t *testing.T) {
 	storagetest.Conformance(t, func(*testing.T) storage.Store { return storage.Under(mem.New(time.Now), "cache/") })
+}
+
+func TestAbilities(t *testing.T) {
+	whole := mem.New(time.Now)
+	for name, s := range map[string]storage.Store{"store": whole, "view": storage.Under(whole, "cache")} {
+		if err := storage.DeleteIf(t.Context(), s, "none", storage.Absent); !errors.Is(err, storage.ErrConflict) {
+			t.Errorf("%s: DeleteIf of nothing = %v, want ErrConflict", name, err)
+		}
+		if err := storage.Link(t.Context(), s, "a", os.Args[0]); !errors.Is(err, storage.ErrUnable) {
+			t.Errorf("%s: Link = %v, want ErrUnable", name, err)
+		}
+	}
 }
 
 func TestModifiedIsByTheClockGiven(t *testing.T) {

@@ -13,22 +13,24 @@ import (
 type Op string
 
 const (
-	Stat   Op = "stat"
-	Open   Op = "open"
-	Read   Op = "read" // one Read of what Open gave
-	Put    Op = "put"
-	Get    Op = "get"
-	PutIf  Op = "putif"
-	Delete Op = "delete"
-	List   Op = "list" // the beginning of a listing, with the prefix as its key
-	Next   Op = "next" // one object of a listing
+	Stat     Op = "stat"
+	Open     Op = "open"
+	Read     Op = "read" // one Read of what Open gave
+	Put      Op = "put"
+	Get      Op = "get"
+	PutIf    Op = "putif"
+	Delete   Op = "delete"
+	DeleteIf Op = "deleteif"
+	Link     Op = "link"
+	List     Op = "list" // the beginning of a listing, with the prefix as its key
+	Next     Op = "next" // one object of a listing
 )
 
 // Hook is called in place of an operation, from whatever goroutine that runs in, and calls do to run it. The
 // operation's error is the one that the hook returns.
 type Hook func(ctx context.Context, op Op, key string, do func() error) error
 
-// Around is s with a hook around each operation. Its readers have only Read and Close.
+// Around is s with a hook around each operation, and able to do what s is. Its readers have only Read and Close.
 func Around(s storage.Store, hook Hook) storage.Store { return &around{s, hook} }
 
 type around struct {
@@ -89,6 +91,14 @@ func (a *around) PutIf(ctx context.Context, key string, record []byte, was stora
 
 func (a *around) Delete(ctx context.Context, key string) error {
 	return a.hook(ctx, Delete, key, func() error { return a.store.Delete(ctx, key) })
+}
+
+func (a *around) DeleteIf(ctx context.Context, key string, was storage.Version) error {
+	return a.hook(ctx, DeleteIf, key, func() error { return storage.DeleteIf(ctx, a.store, key, was) })
+}
+
+func (a *around) Link(ctx context.Context, key, path string) error {
+	return a.hook(ctx, Link, key, func() error { return storage.Link(ctx, a.store, key, path) })
 }
 
 func (a *around) List(ctx context.Context, prefix, after string) iter.Seq2[storage.Info, error] {

@@ -11,7 +11,7 @@ import (
 	"github.com/entrepot/entrepot/storage"
 )
 
-// Conformance checks every promise of storage.Store. open makes an empty store for one test, which may clean up by
+// Conformance checks every promise of storage.Store, and those of storage.DeleteIf and storage.Link for a store that is able. open makes an empty store for one test, which may clean up by
 // t.Cleanup.
 func Conformance(t *testing.T, open func(t *testing.T) storage.Store) {
 	for _, group := range []struct {
@@ -24,6 +24,8 @@ func Conformance(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"listings", listFacts},
 		{"keys", keyFacts},
 		{"contexts", contextFacts},
+		{"conditional deletes", conditionalDeleteFacts},
+		{"links", linkFacts},
 	} {
 		t.Run(group.name, func(t *testing.T) {
 			for _, f := range group.facts {

@@ -21,7 +21,7 @@ type Failure struct {
 
 // Failing is a store one of whose operations fails with ErrInjected.
 type Failing struct {
-	storage.Store
+	*around
 	failure Failure
 	count   atomic.Int64
 }
@@ -29,7 +29,7 @@ type Failing struct {
 // NewFailing makes a store around s. Run the same steps with N = 1, 2, 3 ... until Failed says that N was beyond the last.
 func NewFailing(s storage.Store, failure Failure) *Failing {
 	f := &Failing{failure: failure}
-	f.Store = Around(s, f.hook)
+	f.around = &around{s, f.hook}
 	return f
 }
 
@@ -50,7 +50,7 @@ func (f *Failing) hook(_ context.Context, _ Op, _ string, do func() error) error
 
 // Counting is a store that counts its operations.
 type Counting struct {
-	storage.Store
+	*around
 
 	mu    sync.Mutex
 	count map[Op]int
@@ -59,7 +59,7 @@ type Counting struct {
 // NewCounting makes a store around s that has counted nothing.
 func NewCounting(s storage.Store) *Counting {
 	c := &Counting{count: make(map[Op]int)}
-	c.Store = Around(s, c.hook)
+	c.around = &around{s, c.hook}
 	return c
 }
 

@@ -47,7 +47,8 @@ func steps(ctx context.Context, s storage.Store) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.PutIf(ctx, "a", []byte("y"), v); err != nil {
+	v, err = s.PutIf(ctx, "a", []byte("y"), v)
+	if err != nil {
 		return err
 	}
 	for _, err := range s.List(ctx, "", "") {
@@ -55,23 +56,39 @@ func steps(ctx context.Context, s storage.Store) error {
 			return err
 		}
 	}
+	if err := storage.DeleteIf(ctx, s, "a", v); err != nil {
+		return err
+	}
+	if err := storage.Link(ctx, s, "a", "path"); err != nil {
+		return err
+	}
 	return s.Delete(ctx, "a")
+}
+
+// newStore is able to do everything.
+func newStore() storage.Store { return &linker{mem.New(time.Now)} }
+
+// linker stores the path itself for a file.
+type linker struct{ *mem.Store }
+
+func (l *linker) Link(ctx context.Context, key, path string) error {
+	return l.Put(ctx, key, strings.NewReader(path), -1)
 }
 
 var ops = []storagetest.Op{
 	storagetest.Put, storagetest.Stat, storagetest.Open, storagetest.Read, storagetest.Get, storagetest.PutIf,
-	storagetest.List, storagetest.Next, storagetest.Delete,
+	storagetest.List, storagetest.Next, storagetest.DeleteIf, storagetest.Link, storagetest.Delete,
 }
 
 func TestFailingFailsEachOperationInTurn(t *testing.T) {
 	for _, lost := range []bool{false, true} {
 		for n := range int64(len(ops)) {
-			s := storagetest.NewFailing(mem.New(time.Now), storagetest.Failure{N: n + 1, Lost: lost})
+			s := storagetest.NewFailing(newStore(), storagetest.Failure{N: n + 1, Lost: lost})
 			if err := steps(t.Context(), s); !errors.Is(err, storagetest.ErrInjected) || !s.Failed() {
 				t.Errorf("lost %t, operation %d (%s): %v, failed %t", lost, n+1, ops[n], err, s.Failed())
 			}
 		}
-		s := storagetest.NewFailing(mem.New(time.Now), storagetest.Failure{N: int64(len(ops)) + 1, Lost: lost})
+		s := storagetest.NewFailing(newStore(), storagetest.Failure{N: int64(len(ops)) + 1, Lost: lost})
 		if err := steps(t.Context(), s); err != nil || s.Failed() {
 			t.Errorf("lost %t, an operation that is not reached: %v, failed %t", lost, err, s.Failed())
 		}
@@ -105,7 +122,7 @@ func TestFailingOnceOnwardAndWithALostAnswer(t *testing.T) {
 }
 
 func TestCountingCountsEachKind(t *testing.T) {
-	s := storagetest.NewCounting(mem.New(time.Now))
+	s := storagetest.NewCounting(newStore())
 	if err := steps(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
