@@ -13,20 +13,22 @@ import (
 type Kind uint8
 
 const (
-	KindNone      Kind = iota // not a path of this API
-	KindPing                  // end-1             /v2/
-	KindBlob                  // end-2, 10         /v2/<name>/blobs/<digest>
-	KindManifest              // end-3, 7, 9       /v2/<name>/manifests/<tag or digest>
-	KindUpload                // end-4, 5, 6, 11+  /v2/<name>/blobs/uploads/[<id>]
-	KindTags                  // end-8             /v2/<name>/tags/list
-	KindReferrers             // end-12            /v2/<name>/referrers/<digest>
-	KindCatalog               // not OCI           /v2/_catalog
+	KindNone       Kind = iota // not a path of this API
+	KindPing                   // end-1             /v2/
+	KindBlob                   // end-2, 10         /v2/<name>/blobs/<digest>
+	KindManifest               // end-3, 7, 9       /v2/<name>/manifests/<tag or digest>
+	KindUpload                 // end-4, 5, 6, 11+  /v2/<name>/blobs/uploads/[<id>]
+	KindTags                   // end-8             /v2/<name>/tags/list
+	KindReferrers              // end-12            /v2/<name>/referrers/<digest>
+	KindCatalog                // not OCI           /v2/_catalog
+	KindSearchPing             // docker search     /v1/_ping
+	KindSearch                 // docker search     /v1/search
 	kinds
 )
 
 // String is the name of the kind in logs and metrics.
 func (k Kind) String() string {
-	return [kinds]string{"none", "ping", "blob", "manifest", "upload", "tags", "referrers", "catalog"}[k]
+	return [kinds]string{"none", "ping", "blob", "manifest", "upload", "tags", "referrers", "catalog", "search-ping", "search"}[k]
 }
 
 const maxNameLength = 255
@@ -34,7 +36,7 @@ const maxNameLength = 255
 // Request is what a path asks for.
 type Request struct {
 	Kind Kind
-	Name string // repository as the client wrote it; not for KindPing and KindCatalog
+	Name string // repository as the client wrote it; only where the endpoint is below one
 	Ref  string // tag or digest (KindManifest), digest (KindBlob, KindReferrers), session (KindUpload)
 }
 
@@ -62,6 +64,10 @@ func ParsePath(path string) (Request, error) {
 	}
 	rest, ok := strings.CutPrefix(path, "/v2")
 	switch {
+	case path == "/v1/_ping":
+		return Request{Kind: KindSearchPing}, nil
+	case path == "/v1/search":
+		return Request{Kind: KindSearch}, nil
 	case !ok:
 		return Request{}, nil
 	case rest == "" || rest == "/":

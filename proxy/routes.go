@@ -18,6 +18,9 @@ var routes = [kinds]route{
 	KindTags:      {read: (*call).tags, named: true, missing: CodeNameUnknown},
 	KindReferrers: {read: (*call).referrers, named: true, missing: CodeNameUnknown},
 	KindCatalog:   {read: (*call).catalog, missing: CodeNameUnknown},
+
+	KindSearchPing: {read: (*call).searchPing},
+	KindSearch:     {read: (*call).search},
 }
 
 func (r *route) changes(method string) bool { return slices.Contains(r.change, method) }
