@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	_ "crypto/sha256" // so that digests of both algorithms of the OCI specification are valid
@@ -78,4 +79,7 @@ type Registry struct {
 	events   Events
 	log      *slog.Logger
 	now      func() time.Time
+
+	mu    sync.Mutex
+	usage Usage // guarded by mu
 }

@@ -1,0 +1,194 @@
+package hosted
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/entrepot/entrepot/storage"
+)
+
+const (
+	runKey       = "run"
+	mostSuspects = 100_000 // of one run; the next one takes the rest
+)
+
+// Collect deletes what nothing needs: blobs and holds that no manifest names, uploads that were abandoned, and with
+// Options.Untagged manifests that nothing keeps. It may run while others push and delete, and at any number of places at
+// once. A blob goes in two runs: the first condemns it, the next one deletes it if nobody has claimed it in between.
+//
+//  1. Everything that is needed is looked up, once.
+//  2. What is old and was not needed is suspect. The version of its record is read.
+//  3. Everything that is needed is looked up again.
+//  4. Suspects that are not needed still move one step towards their end, at the very version that was read in 2.
+func (g *Registry) Collect(ctx context.Context, o CollectOptions) (CollectReport, error) {
+	began := g.now()
+	now, err := g.beginRun(ctx)
+	if err != nil {
+		return CollectReport{}, fmt.Errorf("collect: %w", err)
+	}
+	r := &run{g: g, now: now, grace: o.Grace, dry: o.DryRun, tell: o.Progress}
+	if r.grace < 0 {
+		r.grace = g.grace
+	}
+	r.report = CollectReport{DryRun: o.DryRun, Started: began}
+	if err = r.collect(ctx); err == nil && o.Full {
+		err = r.orphans(ctx)
+	}
+	r.report.Took = g.now().Sub(began)
+	if err != nil {
+		return r.report, fmt.Errorf("collect: %w", err)
+	}
+	g.events.Collected(r.report)
+	return r.report, nil
+}
+
+// beginRun gives the time by the store's clock, against which the ages of records are measured.
+func (g *Registry) beginRun(ctx context.Context) (time.Time, error) {
+	record, err := encode(struct {
+		Began time.Time `json:"began"`
+	}{g.now()})
+	if err != nil {
+		return time.Time{}, err
+	}
+	if _, err := g.replace(ctx, runKey, record); err != nil {
+		return time.Time{}, err
+	}
+	info, err := g.store.Stat(ctx, runKey)
+	return info.Modified, err
+}
+
+// run is one collection.
+type run struct {
+	g        *Registry
+	now      time.Time // by the store's clock
+	grace    time.Duration
+	dry      bool
+	tell     func(CollectReport)
+	report   CollectReport
+	suspects []suspect
+}
+
+// suspect is a record that was old and not needed.
+type suspect struct {
+	key     string
+	record  []byte
+	version storage.Version
+}
+
+func (r *run) progress(u Usage) {
+	r.report.Repositories, r.report.Manifests, r.report.Blobs, r.report.Bytes = len(u.Repositories), u.Manifests, u.Blobs, u.Bytes
+	if r.tell != nil {
+		r.tell(r.report)
+	}
+}
+
+func (r *run) collect(ctx context.Context) error {
+	if err := r.uploads(ctx); err != nil {
+		return err
+	}
+	first, err := r.g.look(ctx, r.now, r.progress)
+	if err != nil {
+		return err
+	}
+	if err := r.suspect(ctx, first.marks); err != nil {
+		return err
+	}
+	last := first
+	if len(r.suspects) > 0 {
+		if last, err = r.g.look(ctx, r.now, r.progress); err != nil {
+			return err
+		}
+	}
+	r.g.setUsage(last.usage)
+	if err := r.listAgain(ctx, last.usage); err != nil {
+		return err
+	}
+	for _, s := range r.suspects {
+		if last.marks.needed(s.key) {
+			continue
+		}
+		if err := r.advance(ctx, s); err != nil && !errors.Is(err, storage.ErrConflict) {
+			return err
+		}
+	}
+	return nil
+}
+
+// suspect reads what is old and not needed, and buries old tombstones.
+func (r *run) suspect(ctx context.Context, needed *marks) error {
+	for _, folder := range []string{repoFolder, holdFolder, blobFolder, nameFolder} {
+		for info, err := range r.g.store.List(ctx, folder, "") {
+			if err != nil {
+				return err
+			}
+			if !r.old(info) || needed.needed(info.Key) || !collectable(info.Key) {
+				continue
+			}
+			if len(r.suspects) == mostSuspects {
+				return nil
+			}
+			if err := r.read(ctx, info); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// old: nobody has touched it for the grace.
+func (r *run) old(info storage.Info) bool { return r.now.Sub(info.Modified) > r.grace }
+
+// collectable: tags end with their manifest, and manifests only where they are needed by something.
+func collectable(key string) bool {
+	_, rest, _ := strings.Cut(strings.TrimPrefix(key, repoFolder), "/")
+	return !strings.HasPrefix(key, repoFolder) || !strings.HasPrefix(rest, "tags/")
+}
+
+func (r *run) read(ctx context.Context, info storage.Info) error {
+	record, v, err := r.g.read(ctx, info.Key)
+	switch {
+	case err == nil:
+		r.suspects = append(r.suspects, suspect{key: info.Key, record: record, version: v})
+	case !errors.Is(err, storage.ErrNotFound):
+		return err
+	case v != storage.Absent && !r.dry:
+		r.g.bury(ctx, info.Key, v)
+	}
+	return nil
+}
+
+// listAgain makes the catalog list repositories that have manifests and are not in it: a run that met a push in its middle
+// may have taken them out.
+func (r *run) listAgain(ctx context.Context, u Usage) error {
+	if r.dry {
+		return nil
+	}
+	for repo := range u.Repositories {
+		if _, _, err := r.g.read(ctx, nameKey(repo)); !errors.Is(err, storage.ErrNotFound) {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		if err := r.g.Repo(repo).putName(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (g *Registry) setUsage(u Usage) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.usage = u
+}
+
+// Usage is what the last collection of this process found; zero before the first.
+func (g *Registry) Usage() Usage {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.usage
+}

@@ -1,0 +1,76 @@
+package hosted
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/entrepot/entrepot/storage"
+)
+
+// nameRecord says that a repository has manifests.
+type nameRecord struct {
+	Name    string    `json:"name"`
+	Claimed time.Time `json:"claimed"`
+}
+
+// putName makes the catalog list the repository.
+func (r Repo) putName(ctx context.Context) error {
+	return contend(ctx, func() error {
+		rec, v, err := readAs[nameRecord](ctx, r.g, nameKey(r.name))
+		if err != nil && !errors.Is(err, storage.ErrNotFound) {
+			return err
+		}
+		if err == nil && r.g.fresh(live, rec.Claimed) {
+			return nil
+		}
+		_, err = r.g.writeAs(ctx, nameKey(r.name), nameRecord{Name: r.name, Claimed: r.g.now()}, v)
+		return err
+	})
+}
+
+// Repositories lists up to n repositories (n < 0: a page) after last, in byte order of their names, and says whether there
+// are more.
+func (g *Registry) Repositories(ctx context.Context, n int, last string) (names []string, more bool, err error) {
+	if n < 0 {
+		n = pageSize
+	}
+	first := least{n: n}
+	for info, err := range g.store.List(ctx, nameFolder, "") {
+		if err != nil {
+			return nil, false, fmt.Errorf("list hosted repositories: %w", err)
+		}
+		// The order of keys is not that of names: a '/' sorts after a '-', and the '!' in its place before.
+		name := parseRepoKey(strings.TrimPrefix(info.Key, nameFolder))
+		if info.Size != int64(tombstoneSize) && name > last {
+			first.add(name)
+		}
+	}
+	names, more = first.sorted()
+	return names, more, nil
+}
+
+// least keeps the n least of the names it is given, in memory for 2n.
+type least struct {
+	n     int
+	names []string
+	more  bool
+}
+
+func (l *least) add(name string) {
+	l.names = append(l.names, name)
+	if len(l.names) > 2*l.n {
+		l.sorted()
+	}
+}
+
+func (l *least) sorted() (names []string, more bool) {
+	slices.Sort(l.names)
+	if len(l.names) > l.n {
+		l.names, l.more = l.names[:l.n], true
+	}
+	return l.names, l.more
+}

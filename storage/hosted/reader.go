@@ -1,0 +1,115 @@
+package hosted
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// Blob is a blob that a repository has.
+type Blob struct {
+	Digest digest.Digest
+	Size   int64 // in bytes
+
+	g     *Registry
+	parts []part
+}
+
+// Open reads the bytes from start up to end, which lie within the blob. ctx governs the reading too. The caller closes
+// the reader.
+func (b *Blob) Open(ctx context.Context, start, end int64) (*Reader, error) {
+	r := &Reader{ctx: ctx, blob: b, parts: b.parts, skip: start, left: end - start}
+	for len(r.parts) > 0 && r.skip >= r.parts[0].Size {
+		r.skip -= r.parts[0].Size
+		r.parts = r.parts[1:]
+	}
+	// The first part is opened at once, so that an error is one before the first byte.
+	if r.left > 0 {
+		if err := r.next(); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// Reader gives the bytes of a blob, part after part.
+type Reader struct {
+	ctx   context.Context
+	blob  *Blob
+	parts []part // not opened yet
+	skip  int64  // bytes of the next part that come before the start
+	left  int64
+	open  io.ReadCloser // nil between parts
+}
+
+// next opens the part that has the next byte.
+func (r *Reader) next() error {
+	if len(r.parts) == 0 {
+		return fmt.Errorf("read blob %s: its parts end %d bytes early: %w", r.blob.Digest, r.left, io.ErrUnexpectedEOF)
+	}
+	p := r.parts[0]
+	open, _, err := r.blob.g.store.Open(r.ctx, partKey(p.Name), r.skip, min(p.Size-r.skip, r.left))
+	if err != nil {
+		return fmt.Errorf("read blob %s: %w", r.blob.Digest, err)
+	}
+	r.open, r.parts, r.skip = open, r.parts[1:], 0
+	return nil
+}
+
+func (r *Reader) Read(p []byte) (int, error) {
+	for {
+		if r.left == 0 {
+			return 0, io.EOF
+		}
+		if r.open == nil {
+			if err := r.next(); err != nil {
+				return 0, err
+			}
+		}
+		n, err := r.open.Read(p)
+		r.left -= int64(n)
+		if err == io.EOF {
+			err = r.closePart()
+		}
+		if n > 0 || err != nil {
+			return n, err
+		}
+	}
+}
+
+// WriteTo lets each part write itself, which a file does without copying.
+func (r *Reader) WriteTo(w io.Writer) (sent int64, err error) {
+	for r.left > 0 {
+		if r.open == nil {
+			if err := r.next(); err != nil {
+				return sent, err
+			}
+		}
+		n, err := io.Copy(w, r.open)
+		sent += n
+		r.left -= n
+		if err != nil {
+			return sent, err
+		}
+		if err := r.closePart(); err != nil {
+			return sent, err
+		}
+	}
+	return sent, nil
+}
+
+func (r *Reader) closePart() error {
+	err := r.open.Close()
+	r.open = nil
+	return err
+}
+
+// Close ends the reading, however far it came.
+func (r *Reader) Close() error {
+	if r.open == nil {
+		return nil
+	}
+	return r.closePart()
+}

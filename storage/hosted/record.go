@@ -1,0 +1,140 @@
+package hosted
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/entrepot/entrepot/storage"
+)
+
+// tombstoneSize is the length of every tombstone. A living record is longer, so that a listing tells them apart.
+const tombstoneSize = len(`{"gone":""}`) + nonceLength
+
+// tombstone is what a record becomes that ends. To remove it instead would not be safe where a store deletes whatever is
+// there: a delete that comes late would hit what somebody else has written since.
+func tombstone() []byte { return []byte(`{"gone":"` + nonce() + `"}`) }
+
+// encode gives a record with a nonce of its own: equal facts written twice must not look like one state.
+func encode(v any) ([]byte, error) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("encode record: %w", err)
+	}
+	head := []byte(`{"nonce":"` + nonce() + `"`)
+	if len(b) > len("{}") {
+		head = append(head, ',')
+	}
+	return append(head, b[1:]...), nil
+}
+
+func decode[T any](key string, record []byte) (v T, err error) {
+	if err = json.Unmarshal(record, &v); err != nil {
+		err = fmt.Errorf("record %s is damaged: %w", key, err)
+	}
+	return v, err
+}
+
+// read gives a record and the version to replace it at. A tombstone is storage.ErrNotFound too, with its version.
+func (g *Registry) read(ctx context.Context, key string) ([]byte, storage.Version, error) {
+	record, v, err := g.store.Get(ctx, key)
+	if err == nil && len(record) == tombstoneSize {
+		return nil, v, fmt.Errorf("get %s: it has ended: %w", key, storage.ErrNotFound)
+	}
+	if errors.Is(err, storage.ErrNotFound) {
+		v = storage.Absent
+	}
+	return record, v, err
+}
+
+// readAs is read for records of one type.
+func readAs[T any](ctx context.Context, g *Registry, key string) (v T, version storage.Version, err error) {
+	record, version, err := g.read(ctx, key)
+	if err != nil {
+		return v, version, err
+	}
+	v, err = decode[T](key, record)
+	return v, version, err
+}
+
+// write replaces a record that is at version was. Where the outcome is not known, or a repeated request lost against
+// itself, the nonce tells whether ours is the record that stands.
+func (g *Registry) write(ctx context.Context, key string, record []byte, was storage.Version) (storage.Version, error) {
+	v, err := g.store.PutIf(ctx, key, record, was)
+	if err == nil {
+		return v, nil
+	}
+	if stands, v, readErr := g.store.Get(ctx, key); readErr == nil && bytes.Equal(stands, record) {
+		return v, nil
+	}
+	return storage.Absent, err
+}
+
+// writeAs is write for a value.
+func (g *Registry) writeAs(ctx context.Context, key string, value any, was storage.Version) (storage.Version, error) {
+	record, err := encode(value)
+	if err != nil {
+		return storage.Absent, err
+	}
+	return g.write(ctx, key, record, was)
+}
+
+// replace writes a record whatever is there. The last writer wins.
+func (g *Registry) replace(ctx context.Context, key string, record []byte) (v storage.Version, err error) {
+	err = contend(ctx, func() error {
+		_, was, err := g.read(ctx, key)
+		if err != nil && !errors.Is(err, storage.ErrNotFound) {
+			return err
+		}
+		v, err = g.write(ctx, key, record, was)
+		return err
+	})
+	return v, err
+}
+
+// end makes a record that is at version was a tombstone, and removes that where the store can do so safely.
+func (g *Registry) end(ctx context.Context, key string, was storage.Version) error {
+	v, err := g.write(ctx, key, tombstone(), was)
+	if err != nil {
+		return err
+	}
+	g.bury(ctx, key, v)
+	return nil
+}
+
+// bury removes a tombstone. One that stays does no harm.
+func (g *Registry) bury(ctx context.Context, key string, v storage.Version) {
+	err := storage.DeleteIf(ctx, g.store, key, v)
+	if err != nil && !errors.Is(err, storage.ErrUnable) && !errors.Is(err, storage.ErrConflict) {
+		g.log.Debug("tombstone stays", "key", key, "err", err)
+	}
+}
+
+const (
+	mostAttempts = 100
+	eagerly      = 5                     // attempts before the first pause
+	mostPause    = 20 * time.Millisecond // the mean is half of it
+)
+
+// contend does what may lose against others until it does not: each loss is somebody else's win.
+func contend(ctx context.Context, do func() error) error {
+	for attempt := range mostAttempts {
+		err := do()
+		if !errors.Is(err, storage.ErrConflict) {
+			return err
+		}
+		if attempt < eagerly {
+			continue
+		}
+		select {
+		case <-time.After(rand.N(mostPause)):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return ErrConflict
+}

@@ -1,0 +1,75 @@
+package hosted
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/entrepot/entrepot/storage"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// referrersSize bounds a page of referrers, in bytes of their records: annotations may be long.
+const referrersSize = 3 << 20
+
+// putReferrer lists the manifest among those that refer to its subject, which need not be there.
+func (w *manifestWrite) putReferrer(ctx context.Context) error {
+	if w.doc.subject == nil {
+		return nil
+	}
+	record, err := encode(w.doc.referrer(w.digest, int64(len(w.Bytes))))
+	if err != nil {
+		return err
+	}
+	_, err = w.repo.g.replace(ctx, referrerKey(w.repo.name, w.doc.subject.Digest, w.digest), record)
+	return err
+}
+
+// dropReferrer takes a manifest off its subject's list, if still says so.
+func (r Repo) dropReferrer(ctx context.Context, subject, d digest.Digest, still func(context.Context) (bool, error)) error {
+	key := referrerKey(r.name, subject, d)
+	_, v, err := r.g.read(ctx, key)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return r.g.endIf(ctx, key, v, still)
+}
+
+// Referrers lists the manifests that refer to d, by their digests: up to n (n < 0: a page) after the digest last, only those
+// of an artifact type unless that is empty. Nobody referring to it is an empty list.
+func (r Repo) Referrers(ctx context.Context, d digest.Digest, artifactType string, n int, last string) (all []ocispec.Descriptor, more bool, err error) {
+	all, more, err = r.referrers(ctx, referrerKeys(r.name, d), artifactType, n, digestKey(digest.Digest(last)))
+	return all, more, r.wrap("list referrers", err)
+}
+
+func (r Repo) referrers(ctx context.Context, prefix, artifactType string, n int, last string) (all []ocispec.Descriptor, more bool, err error) {
+	if n < 0 {
+		n = pageSize
+	}
+	size := int64(0)
+	for info, err := range r.g.store.List(ctx, prefix, prefix+last) {
+		if err != nil {
+			return nil, false, err
+		}
+		if info.Size == int64(tombstoneSize) || !strings.HasPrefix(info.Key, prefix) {
+			continue
+		}
+		d, _, err := readAs[ocispec.Descriptor](ctx, r.g, info.Key)
+		if errors.Is(err, storage.ErrNotFound) || err == nil && artifactType != "" && d.ArtifactType != artifactType {
+			continue
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		size += info.Size
+		if len(all) == n || len(all) > 0 && size > referrersSize {
+			return all, true, nil
+		}
+		all = append(all, d)
+	}
+	return all, false, nil
+}
