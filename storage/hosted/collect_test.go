@@ -102,7 +102,7 @@ func TestClaimsKeepBlobs(t *testing.T) {
 			return err
 		},
 		"manifest": func(s *site, b []byte, _ digest.Digest) error {
-			_, err := s.Repo("r").PutManifest(s.t.Context(), ManifestPush{Bytes: image(b)})
+			_, err := s.Repo("r").PutManifest(s.t.Context(), ManifestPush{Bytes: imageOf(b)})
 			return err
 		},
 	}
@@ -207,11 +207,11 @@ func TestUsage(t *testing.T) {
 	config, _ := random(100)
 	for _, repo := range []string{"b", "c"} {
 		s.pushBlob(repo, config)
-		s.pushManifest(repo, image(config), "v1")
+		s.pushManifest(repo, imageOf(config), "v1")
 	}
 	s.collect()
 	u := s.Usage()
-	size := int64(len(image(config)))
+	size := int64(len(imageOf(config)))
 	if u.Repositories["b"] != (RepoUsage{Manifests: 1, Bytes: 100 + size}) || u.Blobs != 3 || u.Manifests != 3 {
 		t.Errorf("%+v", u)
 	}
@@ -246,7 +246,7 @@ func TestEveryFailedOperation(t *testing.T) {
 				if err := r.CommitUpload(t.Context(), id, 50, bytes.NewReader(b[50:]), 150, digest.FromBytes(b)); err != nil {
 					return err
 				}
-				_, err = r.PutManifest(t.Context(), ManifestPush{Bytes: image(a, b), Tags: []string{"v1"}})
+				_, err = r.PutManifest(t.Context(), ManifestPush{Bytes: imageOf(a, b), Tags: []string{"v1"}})
 				return err
 			}
 			err := push()
@@ -280,7 +280,7 @@ func TestVerifyQuarantinesAndAPushHeals(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, s *site) {
 		b, d := random(1000)
 		s.pushBlob("r", b)
-		s.pushManifest("r", image(b), "v1")
+		s.pushManifest("r", imageOf(b), "v1")
 		read := 0
 		r, err := s.Verify(t.Context(), VerifyOptions{Wait: func(_ context.Context, n int) error { read += n; return nil }})
 		if err != nil || r.Blobs != 1 || r.Manifests != 1 || len(r.Damaged) > 0 || read < 1000 {

@@ -90,8 +90,8 @@ func random(n int) ([]byte, digest.Digest) {
 	return b, digest.FromBytes(b)
 }
 
-// image gives an image manifest of the blobs.
-func image(blobs ...[]byte) []byte {
+// imageOf gives an image manifest of the blobs.
+func imageOf(blobs ...[]byte) []byte {
 	m := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest}
 	for i, b := range blobs {
 		d := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: digest.FromBytes(b), Size: int64(len(b))}
@@ -133,7 +133,7 @@ func (s *site) pushImage(repo string, tags ...string) (manifest digest.Digest, b
 	config, _ := random(100)
 	layer, _ := random(1000)
 	blobs = []digest.Digest{s.pushBlob(repo, config), s.pushBlob(repo, layer)}
-	return s.pushManifest(repo, image(config, layer), tags...), blobs
+	return s.pushManifest(repo, imageOf(config, layer), tags...), blobs
 }
 
 // readBlob reads a whole blob and checks its digest.

@@ -15,7 +15,7 @@ func TestManifestByTagAndDigest(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, s *site) {
 		config, _ := random(10)
 		s.pushBlob("team/app", config)
-		b := image(config)
+		b := imageOf(config)
 		d := s.pushManifest("team/app", b, "v1", "latest")
 		for _, ref := range []string{"v1", "latest", string(d)} {
 			m, err := s.Repo("team/app").Manifest(t.Context(), ref)
@@ -41,13 +41,13 @@ func TestManifestsThatAreRefused(t *testing.T) {
 		_, err := s.Repo("a").PutManifest(t.Context(), p)
 		return err
 	}
-	s.wantError("another digest", push(ManifestPush{Bytes: image(config), Digest: digest.FromString("x")}), ErrDigestMismatch)
+	s.wantError("another digest", push(ManifestPush{Bytes: imageOf(config), Digest: digest.FromString("x")}), ErrDigestMismatch)
 	var missing *MissingBlobError
-	if err := push(ManifestPush{Bytes: image(config, []byte("layer")), Tags: []string{"v1"}}); !errors.As(err, &missing) || missing.Digest != digest.FromString("layer") {
+	if err := push(ManifestPush{Bytes: imageOf(config, []byte("layer")), Tags: []string{"v1"}}); !errors.As(err, &missing) || missing.Digest != digest.FromString("layer") {
 		t.Errorf("a layer of another repository: %v", err)
 	}
 	var invalid *InvalidManifestError
-	short := bytes.Replace(image(config), []byte(`"size":10`), []byte(`"size":9`), 1)
+	short := bytes.Replace(imageOf(config), []byte(`"size":10`), []byte(`"size":9`), 1)
 	if err := push(ManifestPush{Bytes: short, Tags: []string{"v1"}}); !errors.As(err, &invalid) {
 		t.Errorf("a descriptor of another size: %v", err)
 	}
@@ -120,7 +120,7 @@ func TestReferrers(t *testing.T) {
 	subject := digest.FromString("not pushed yet")
 	var pushed []digest.Digest
 	for i, artifactType := range []string{"application/x", "application/y", "application/x"} {
-		b := bytes.Replace(image(config), []byte(`{"schemaVersion":2,`), fmt.Appendf(nil,
+		b := bytes.Replace(imageOf(config), []byte(`{"schemaVersion":2,`), fmt.Appendf(nil,
 			`{"schemaVersion":2,"artifactType":%q,"annotations":{"i":"%d"},"subject":{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":%q,"size":5},`,
 			artifactType, i, subject), 1)
 		p, err := s.Repo("r").PutManifest(t.Context(), ManifestPush{Bytes: b})
@@ -196,7 +196,7 @@ func TestWritersOfOneTag(t *testing.T) {
 		var running sync.WaitGroup
 		written := map[digest.Digest]bool{}
 		for i := range 16 {
-			b := append(image(config), bytes.Repeat([]byte(" "), i)...)
+			b := append(imageOf(config), bytes.Repeat([]byte(" "), i)...)
 			written[digest.FromBytes(b)] = true
 			running.Go(func() {
 				if _, err := s.Repo("r").PutManifest(t.Context(), ManifestPush{Bytes: b, Tags: []string{"latest"}}); err != nil {
@@ -249,7 +249,7 @@ func TestDamagedManifestIsNotServedAndHealed(t *testing.T) {
 	s := newSite(t)
 	config, _ := random(10)
 	s.pushBlob("r", config)
-	b := image(config)
+	b := imageOf(config)
 	d := s.pushManifest("r", b, "v1")
 	s.spoil(manifestKey("r", d))
 	_, err := s.Repo("r").Manifest(t.Context(), "v1")
