@@ -51,7 +51,7 @@ func (f *fill) attach(ctx context.Context, r Range) (*follower, error) {
 	start, end := int64(0), int64(-1)
 	if f.size >= 0 {
 		var err error
-		if start, end, err = r.of(f.digest, f.size); err != nil {
+		if start, end, err = r.Of(f.digest, f.size); err != nil {
 			return nil, err
 		}
 	}

@@ -216,7 +216,7 @@ func wantBlob(t *testing.T, c *Blobs, o Origin, b []byte, r Range) {
 
 // matchBlob reads a blob and says whether the answer is all of what b says it should be.
 func matchBlob(c *Blobs, o Origin, b []byte, r Range) (n int64, whole bool, err error) {
-	start, end, err := r.of("", int64(len(b)))
+	start, end, err := r.Of("", int64(len(b)))
 	if err != nil {
 		return 0, false, err
 	}

@@ -18,8 +18,8 @@ type Range struct {
 // Whole asks for all of a blob.
 var Whole = Range{0, -1}
 
-// of resolves the range against a size.
-func (r Range) of(d digest.Digest, size int64) (start, end int64, err error) {
+// Of resolves the range against the size of blob d; *RangeError where it holds none of its bytes.
+func (r Range) Of(d digest.Digest, size int64) (start, end int64, err error) {
 	start, end = r.Start, r.End
 	if start < 0 {
 		start, end = max(0, size+start), size
@@ -88,7 +88,7 @@ func (r *Reader) Close() error { return r.close() }
 
 // memoryReader serves from the memory tier.
 func memoryReader(d digest.Digest, b []byte, r Range) (*Reader, error) {
-	start, end, err := r.of(d, int64(len(b)))
+	start, end, err := r.Of(d, int64(len(b)))
 	if err != nil {
 		return nil, err
 	}

@@ -58,7 +58,7 @@ func (c *Blobs) streamRange(ctx context.Context, from Origin, d digest.Digest, r
 	if size < 0 {
 		return size, span{0, -1}, nil
 	}
-	want.from, want.to, err = r.of(d, size)
+	want.from, want.to, err = r.Of(d, size)
 	return size, want, err
 }
 
