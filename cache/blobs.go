@@ -295,7 +295,7 @@ func (c *Blobs) serveFile(ctx context.Context, from Origin, d digest.Digest, r R
 		}
 		return nil, nil
 	}
-	start, end, err := r.of(d, f.size)
+	start, end, err := r.Of(d, f.size)
 	if err != nil {
 		return nil, err
 	}
