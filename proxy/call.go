@@ -24,7 +24,10 @@ type call struct {
 	home   Home
 	answer Answer
 	start  time.Time
-	stream *body // what reports the end of the answer, if it is not the handler
+	stream *body        // what reports the end of the answer, if it is not the handler
+	body   *requestBody // nil until a handler asks for it
+
+	unanswered bool // another call answers the request
 
 	scratch []byte // for header values; kept from call to call
 }
@@ -37,10 +40,28 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	}
 }
 
-// expect answers a request that asks before it sends its body. No route reads one, so the answer is always final.
-func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
-	s.handle(ctx)
-	return ctx.Response.StatusCode()
+// expect is asked about a request whose client waits before it sends the body. What can be refused without the body is
+// refused here, and the answer is final; everything else goes on to handle.
+func (s *Server) expect(ctx *fasthttp.RequestCtx) (status int) {
+	status = http.StatusInternalServerError // of a panic
+	c := s.begin(ctx)
+	defer c.end()
+	if err := c.foresee(); err != nil {
+		c.letRead() // some clients do not wait for long
+		c.fail(err)
+		return ctx.Response.StatusCode()
+	}
+	c.unanswered = true
+	return http.StatusContinue
+}
+
+// foresee fails where the request is refused whatever its body is.
+func (c *call) foresee() error {
+	r, err := c.find()
+	if err == nil && !r.reads(c.ctx) {
+		_, err = c.change(r)
+	}
+	return err
 }
 
 // unreadable answers what is not a request.
@@ -76,38 +97,55 @@ func (c *call) end() {
 		c.ctx.SetConnectionClose()
 		c.writeError(newError(CodeUnknown, "internal error"))
 	}
-	c.answer.Kind, c.answer.Registry = c.req.Kind, c.home.Registry
+	defer c.reuse()
+	if c.unanswered {
+		return
+	}
+	c.closeUnread()
+	c.answer.Kind, c.answer.Registry, c.answer.Hosted = c.req.Kind, c.home.Registry, c.home.Hosted
 	c.answer.Status = c.ctx.Response.StatusCode()
+	if c.body != nil {
+		c.answer.Received = c.body.n
+	}
 	line := c.server.log.line(c.ctx, c.answer.Status)
 	if c.stream != nil {
 		c.stream.report(c.server, c.answer, c.start, line)
 	} else {
 		c.server.finish(c.answer, c.start, line)
 	}
+}
+
+func (c *call) reuse() {
 	*c = call{server: c.server, scratch: c.scratch}
 	c.server.calls.Put(c)
 }
 
 // serve finds the route, then whose name it is, and only then touches anything.
-func (c *call) serve() (err error) {
-	c.set(headerAPIVersion, apiVersion)
-	if c.ctx.Request.IsBodyStream() {
-		c.letRead()
-	}
-	if c.req, err = ParsePath(view(c.ctx.URI().PathOriginal())); err != nil {
+func (c *call) serve() error {
+	r, err := c.find()
+	if err != nil {
 		return err
 	}
-	r := &routes[c.req.Kind]
-	reads := c.ctx.IsGet() || c.ctx.IsHead()
-	switch {
-	case c.req.Kind == KindNone:
-		return &Error{Code: CodeUnsupported, Status: http.StatusNotFound, Message: "no such endpoint"}
-	case reads && r.read != nil:
+	if r.reads(c.ctx) {
 		return c.read(r)
-	case r.changes(view(c.ctx.Method())):
-		return c.refuseChange()
 	}
-	return &Error{Code: CodeUnsupported, Message: "method not allowed here", Allow: r.allow()}
+	do, err := c.change(r)
+	if err != nil {
+		return err
+	}
+	c.keep()
+	return do(c)
+}
+
+func (c *call) find() (r *route, err error) {
+	c.set(headerAPIVersion, apiVersion)
+	if c.req, err = ParsePath(view(c.ctx.URI().PathOriginal())); err != nil {
+		return nil, err
+	}
+	if c.req.Kind == KindNone {
+		return nil, &Error{Code: CodeUnsupported, Status: http.StatusNotFound, Message: "no such endpoint"}
+	}
+	return c.req.route(), nil
 }
 
 func (c *call) read(r *route) error {
@@ -124,7 +162,8 @@ func (c *call) read(r *route) error {
 	c.home = home
 	c.scope(home.Scoped)
 	if home.Hosted {
-		return c.notHosted(r)
+		c.keep()
+		return c.hint(r.hosted(c))
 	}
 	if err := c.admit(); err != nil {
 		return err
@@ -149,9 +188,18 @@ func (c *call) admit() error {
 	if ref == "" { // lists name none, and a repository is judged by something in it
 		ref = "latest"
 	}
-	ok, err := c.server.o.Public(c.server.ctx, c.repository(), ref)
+	return c.server.admit(c.home, ref)
+}
+
+// admit fails where not everybody may read an upstream's repository, judged by something in it.
+func (s *Server) admit(home Home, ref string) error {
+	registry := s.o.Registries[home.Registry]
+	if !registry.Private {
+		return nil
+	}
+	ok, err := s.o.Public(s.ctx, registry.Repository(home.Name), ref)
 	if err == nil && !ok {
-		err = newError(CodeDenied, c.home.Registry+" lets nobody read this anonymously, and this cache does not lend its credential")
+		err = newError(CodeDenied, home.Registry+" lets nobody read this anonymously, and this cache does not lend its credential")
 	}
 	return err
 }
@@ -168,41 +216,6 @@ func (c *call) repository() Repository {
 }
 
 func (c *call) repo() cache.Repo { return cache.Repo{Registry: c.home.Registry, Name: c.home.Name} }
-
-// notHosted: nothing is hosted yet, so a hosted name is always one that nobody pushed.
-func (c *call) notHosted(r *route) error {
-	message := "nothing of that name is hosted here"
-	if def := c.server.names.Default; def != "" && strings.IndexByte(c.req.Name, '/') < 0 {
-		spelling := def + "/" + c.req.Name
-		if def == dockerHub {
-			spelling = hubName(def, c.req.Name)
-		}
-		message += "; to ask " + def + ", spell it " + spelling
-	}
-	return newError(r.missing, message)
-}
-
-// refuseChange answers pushes and deletions.
-func (c *call) refuseChange() error {
-	ns := c.ctx.QueryArgs().Peek("ns")
-	home, err := Target(c.server.names, c.req.Name, view(ns), view(c.ctx.Host()))
-	if err != nil {
-		var unknown *Error
-		if errors.As(err, &unknown) {
-			return newError(CodeDenied, unknown.Message+"; nothing can be pushed there")
-		}
-		return err
-	}
-	if home.Hosted {
-		return &Error{Code: CodeUnsupported, Message: "this server hosts no repositories", Allow: routes[c.req.Kind].allow()}
-	}
-	c.home.Registry = home.Registry
-	message := home.Registry + " owns this name, and what is pulled from there is read-only here"
-	if first, _, _ := strings.Cut(c.req.Name, "/"); first != home.Registry {
-		message += "; to push under " + first + "/, set ENTREPOT_HOSTED=" + first
-	}
-	return newError(CodeDenied, message)
-}
 
 // letRead closes the connection after the answer, but only once the client has read it: a body that nobody reads may
 // neither be taken for the next request nor reset the connection.

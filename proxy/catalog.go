@@ -4,8 +4,8 @@ type repositoryList struct {
 	Repositories []string `json:"repositories"`
 }
 
-// catalog lists what was pulled of the upstream that ns or the Host header names. Without either it lists what is hosted:
-// nothing. A private registry's names are as private as its content.
+// catalog lists what was pulled of the upstream that ns or the Host header names. Without either it lists what is hosted.
+// A private registry's names are as private as its content.
 func (c *call) catalog() error {
 	p, err := c.page()
 	if err != nil {
@@ -15,24 +15,31 @@ func (c *call) catalog() error {
 	if err != nil {
 		return err
 	}
-	c.home.Registry = registry
+	c.home.Registry, c.home.Hosted = registry, registry == ""
 	c.scope(c.ns != "")
-	list := repositoryList{Repositories: []string{}}
-	switch {
-	case registry == "" || p.n == 0:
-		return c.sendJSON("application/json", list)
-	case c.server.o.Registries[registry].Private:
+	if c.server.o.Registries[registry].Private {
 		return newError(CodeDenied, registry+" is read with a credential, and its catalog is not for everybody")
-	case p.n < 0:
+	}
+	if p.n < 0 {
 		p.n = pageSize
 	}
-	names, more, err := c.server.o.Manifests.Names(c.server.ctx, registry, p.n, p.last)
+	names, more, err := c.names(p)
 	if err != nil {
 		return err
 	}
 	if more && len(names) > 0 {
-		c.next("/v2/_catalog", p.n, names[len(names)-1])
+		c.next("/v2/_catalog", p.n, names[len(names)-1], "")
 	}
-	list.Repositories = append(list.Repositories, names...)
-	return c.sendJSON("application/json", list)
+	return c.sendJSON("application/json", repositoryList{Repositories: append([]string{}, names...)})
+}
+
+// names gives a page of the catalog. n=0 asks nobody.
+func (c *call) names(p page) (names []string, more bool, err error) {
+	switch {
+	case p.n == 0:
+		return nil, false, nil
+	case c.home.Hosted:
+		return c.server.o.Hosted.Repositories(c.server.ctx, p.n, p.last)
+	}
+	return c.server.o.Manifests.Names(c.server.ctx, c.home.Registry, p.n, p.last)
 }

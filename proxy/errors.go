@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/entrepot/entrepot/cache"
+	"github.com/entrepot/entrepot/storage"
+	"github.com/entrepot/entrepot/storage/hosted"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -15,27 +17,32 @@ import (
 type Code string
 
 const (
-	CodeBlobUnknown      Code = "BLOB_UNKNOWN"
-	CodeDenied           Code = "DENIED"
-	CodeDigestInvalid    Code = "DIGEST_INVALID"
-	CodeManifestUnknown  Code = "MANIFEST_UNKNOWN"
-	CodeNameInvalid      Code = "NAME_INVALID"
-	CodeNameUnknown      Code = "NAME_UNKNOWN"
-	CodePaginationNumber Code = "PAGINATION_NUMBER_INVALID"
-	CodeRangeInvalid     Code = "RANGE_INVALID"
-	CodeUnavailable      Code = "UNAVAILABLE"
-	CodeUnknown          Code = "UNKNOWN"
-	CodeUnsupported      Code = "UNSUPPORTED"
+	CodeBlobUnknown         Code = "BLOB_UNKNOWN"
+	CodeBlobUploadInvalid   Code = "BLOB_UPLOAD_INVALID"
+	CodeBlobUploadUnknown   Code = "BLOB_UPLOAD_UNKNOWN"
+	CodeDenied              Code = "DENIED"
+	CodeDigestInvalid       Code = "DIGEST_INVALID"
+	CodeManifestBlobUnknown Code = "MANIFEST_BLOB_UNKNOWN"
+	CodeManifestInvalid     Code = "MANIFEST_INVALID"
+	CodeManifestUnknown     Code = "MANIFEST_UNKNOWN"
+	CodeNameInvalid         Code = "NAME_INVALID"
+	CodeNameUnknown         Code = "NAME_UNKNOWN"
+	CodePaginationNumber    Code = "PAGINATION_NUMBER_INVALID"
+	CodeRangeInvalid        Code = "RANGE_INVALID"
+	CodeSizeInvalid         Code = "SIZE_INVALID"
+	CodeUnavailable         Code = "UNAVAILABLE"
+	CodeUnknown             Code = "UNKNOWN"
+	CodeUnsupported         Code = "UNSUPPORTED"
 )
 
 // status is the status of a code where the error names none of its own.
 func (c Code) status() int {
 	switch c {
-	case CodeBlobUnknown, CodeManifestUnknown, CodeNameUnknown:
+	case CodeBlobUnknown, CodeBlobUploadUnknown, CodeManifestBlobUnknown, CodeManifestUnknown, CodeNameUnknown:
 		return http.StatusNotFound
 	case CodeDenied:
 		return http.StatusForbidden
-	case CodeDigestInvalid, CodeNameInvalid, CodePaginationNumber:
+	case CodeBlobUploadInvalid, CodeDigestInvalid, CodeManifestInvalid, CodeNameInvalid, CodePaginationNumber, CodeSizeInvalid:
 		return http.StatusBadRequest
 	case CodeRangeInvalid:
 		return http.StatusRequestedRangeNotSatisfiable
@@ -54,7 +61,7 @@ type Error struct {
 	Message    string
 	RetryAfter time.Duration // 0: no header
 	Allow      string        // of a 405; it may be empty
-	Size       int64         // of a 416: the size of the whole blob
+	Size       int64         // of a 416: the size of the whole blob; negative where no range of a blob was asked for
 	Err        error         // for the log only
 }
 
@@ -79,7 +86,7 @@ func (e *Error) status() int {
 // leastRetry is the Retry-After of an outage that names none. Zero would make clients ask again at once.
 const leastRetry = time.Second
 
-// AsRegistryError says what an error of the cache or of a handler is to a client. missing is the code of a 404 on this
+// AsRegistryError says what an error of the cache, of hosted repositories or of a handler is to a client. missing is the code of a 404 on this
 // route, registry the upstream asked. An upstream's own message never passes: it may name hosts and realms that are nobody's business.
 func AsRegistryError(err error, missing Code, registry string) *Error {
 	var answer *Error
@@ -101,11 +108,46 @@ func AsRegistryError(err error, missing Code, registry string) *Error {
 	case errors.Is(err, digest.ErrDigestInvalidFormat), errors.Is(err, digest.ErrDigestUnsupported), errors.Is(err, digest.ErrDigestInvalidLength):
 		return &Error{Code: CodeDigestInvalid, Message: "malformed digest", Err: err}
 	case errors.Is(err, context.Canceled):
-		return &Error{Code: CodeUnavailable, Message: "this cache is shutting down", RetryAfter: leastRetry, Err: err}
+		return &Error{Code: CodeUnavailable, Message: "this server is shutting down", RetryAfter: leastRetry, Err: err}
 	case errors.Is(err, context.DeadlineExceeded):
 		return &Error{Code: CodeUnavailable, Status: http.StatusGatewayTimeout, Message: "no answer in time", Err: err}
 	}
-	return &Error{Code: CodeUnknown, Message: "internal error", Err: err}
+	return asPushError(err)
+}
+
+// asPushError is the part of the table that is about hosted repositories.
+func asPushError(err error) *Error {
+	var offset *hosted.OffsetError
+	var invalid *hosted.InvalidManifestError
+	var missing *hosted.MissingBlobError
+	e := &Error{Code: CodeUnknown, Message: "internal error", Err: err}
+	switch {
+	case errors.As(err, &offset):
+		e.Code, e.Status, e.Size, e.Message = CodeBlobUploadInvalid, http.StatusRequestedRangeNotSatisfiable, -1, offset.Error()
+	case errors.As(err, &invalid):
+		e.Code, e.Message = CodeManifestInvalid, invalid.Reason
+	case errors.As(err, &missing):
+		e.Code, e.Message = CodeManifestBlobUnknown, missing.Error()
+	case errors.Is(err, hosted.ErrNameUnknown):
+		e.Code, e.Message = CodeNameUnknown, "nothing of that name is hosted here"
+	case errors.Is(err, hosted.ErrManifestUnknown):
+		e.Code, e.Message = CodeManifestUnknown, "no such manifest is hosted here"
+	case errors.Is(err, hosted.ErrBlobUnknown):
+		e.Code, e.Message = CodeBlobUnknown, "no such blob is hosted here"
+	case errors.Is(err, hosted.ErrUploadUnknown):
+		e.Code, e.Message = CodeBlobUploadUnknown, "no such upload is under way; begin again"
+	case errors.Is(err, hosted.ErrDigestMismatch):
+		e.Code, e.Message = CodeDigestInvalid, "what was sent does not have the digest that was announced"
+	case errors.Is(err, storage.ErrSize):
+		e.Code, e.Message = CodeSizeInvalid, "what was sent does not have the length that was announced"
+	case errors.Is(err, hosted.ErrTooManyChunks):
+		e.Code, e.Status, e.Message = CodeBlobUploadInvalid, http.StatusRequestEntityTooLarge, "the upload has too many chunks; begin again with larger ones"
+	case errors.Is(err, hosted.ErrConflict):
+		e.Code, e.RetryAfter, e.Message = CodeUnavailable, leastRetry, "others keep changing this at the same time"
+	case errors.Is(err, storage.ErrNoSpace):
+		e.Code, e.Status, e.Message = CodeUnavailable, http.StatusInsufficientStorage, "the server has no space left"
+	}
+	return e
 }
 
 // asOutage: 503 where asking later helps (containerd asks a 429 again five times at once), else 502 or 504.

@@ -11,9 +11,11 @@ import (
 type Answer struct {
 	Kind     Kind
 	Registry string // empty: no upstream's
+	Hosted   bool   // of a hosted repository
 	Status   int
 	Tier     cache.Tier // empty: no content of the cache
 	Bytes    int64      // of the body, as far as it was sent
+	Received int64      // of the request's body, as far as it was read
 	Cut      bool       // the body ended before its end: the client left, or the content failed
 	Duration time.Duration
 }

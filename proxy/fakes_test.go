@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/entrepot/entrepot/cache"
+	"github.com/entrepot/entrepot/storage/hosted"
+	"github.com/entrepot/entrepot/storage/mem"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -137,6 +139,10 @@ func (f fakeBlobs) Open(_ context.Context, from cache.Origin, d digest.Digest, r
 	return nil, cache.ErrNotFound
 }
 
+func (f fakeBlobs) Link(context.Context, cache.Repo, digest.Digest, func(string, int64) error) (bool, error) {
+	return false, nil
+}
+
 // fakeRepository is asked for its name only; a method that the cache would call ends the test by a nil pointer.
 type fakeRepository struct {
 	cache.Upstream
@@ -237,9 +243,13 @@ type running struct {
 
 func options(f *fakeCache) Options {
 	upstreams := []string{"docker.io", "gcr.io"}
+	pushed, err := hosted.New(hosted.Options{Store: mem.New(time.Now)})
+	if err != nil {
+		panic(err) // a store is all it needs
+	}
 	o := Options{
 		Names: Names{Default: "docker.io", Upstreams: upstreams, Hosted: []string{"team"}}, Registries: map[string]Registry{},
-		Manifests: fakeManifests{f}, Blobs: fakeBlobs{f},
+		Manifests: fakeManifests{f}, Blobs: fakeBlobs{f}, Hosted: pushed,
 	}
 	for _, host := range upstreams {
 		o.Registries[host] = Registry{Repository: func(name string) Repository {

@@ -71,6 +71,19 @@ func ValidDigest(s string) bool {
 	return false
 }
 
+// validUpload reports whether s may name an upload, or none. What passes may become part of a file name.
+func validUpload(s string) bool {
+	if len(s) > 128 {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; !isLowerAlnum(c) && (c < 'A' || c > 'Z') && c != '-' {
+			return false
+		}
+	}
+	return true
+}
+
 func isHex(s string, length int) bool {
 	if len(s) != length {
 		return false

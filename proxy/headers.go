@@ -18,6 +18,10 @@ const (
 	headerDigest     = "Docker-Content-Digest"
 	headerETag       = "Etag"
 	headerFilters    = "OCI-Filters-Applied"
+	headerSubject    = "OCI-Subject"
+	headerTag        = "OCI-Tag"
+	headerChunk      = "OCI-Chunk-Min-Length"
+	headerUpload     = "Docker-Upload-UUID"
 
 	apiVersion = "registry/2.0"
 	forEver    = "max-age=31536000, immutable"
@@ -97,8 +101,8 @@ func (c *call) fail(err error) {
 	e := AsRegistryError(err, routes[c.req.Kind].missing, c.home.Registry)
 	if e.status() >= http.StatusInternalServerError {
 		c.keep()
-		c.server.o.Log.Warn("request failed", "kind", c.req.Kind.String(), "repository", c.repo().String(), "ref", c.req.Ref,
-			"status", e.status(), "err", err)
+		c.server.o.Log.Warn("request failed", "kind", c.req.Kind.String(), "repository", strings.TrimPrefix(c.repo().String(), "/"),
+			"ref", c.req.Ref, "status", e.status(), "err", err)
 	}
 	c.writeError(e)
 }
@@ -106,10 +110,10 @@ func (c *call) fail(err error) {
 func (c *call) writeError(e *Error) {
 	c.ctx.SetStatusCode(e.status())
 	c.set(headerAPIVersion, apiVersion)
-	switch e.status() {
-	case http.StatusMethodNotAllowed:
+	switch status := e.status(); {
+	case status == http.StatusMethodNotAllowed:
 		c.set("Allow", e.Allow)
-	case http.StatusRequestedRangeNotSatisfiable:
+	case status == http.StatusRequestedRangeNotSatisfiable && e.Size >= 0:
 		c.set("Content-Range", "bytes */"+strconv.FormatInt(e.Size, 10))
 	}
 	if e.RetryAfter > 0 {

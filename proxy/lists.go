@@ -36,9 +36,18 @@ func (c *call) page() (page, error) {
 	return p, nil
 }
 
-// next links to the page after last. The link is relative, and keeps the namespace.
-func (c *call) next(path string, n int, last string) {
-	query := "?n=" + strconv.Itoa(n) + "&last=" + url.QueryEscape(last)
+// size is the n of the next page, where this one has so many entries.
+func (p page) size(entries int) int {
+	if p.n < 0 {
+		return entries
+	}
+	return p.n
+}
+
+// next links to the page after last. The link is relative, and keeps the namespace. more is the part of the query that
+// every page has; it begins with an ampersand unless it is empty.
+func (c *call) next(path string, n int, last, more string) {
+	query := "?n=" + strconv.Itoa(n) + "&last=" + url.QueryEscape(last) + more
 	if c.ns != "" {
 		query += "&ns=" + url.QueryEscape(c.ns)
 	}

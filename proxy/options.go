@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/entrepot/entrepot/cache"
+	"github.com/entrepot/entrepot/storage/hosted"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -31,6 +32,9 @@ type Blobs interface {
 	Hot(repo cache.Repo, d digest.Digest) ([]byte, bool)
 	Stat(ctx context.Context, from cache.Origin, d digest.Digest) (size int64, tier cache.Tier, err error)
 	Open(ctx context.Context, from cache.Origin, d digest.Digest, r cache.Range) (Content, error)
+	// Link lends the file of a complete, verified blob that a repository was seen to have, for as long as link runs. It is
+	// not linked, and no error, where there is no such file: nothing is fetched.
+	Link(ctx context.Context, repo cache.Repo, d digest.Digest, link func(path string, size int64) error) (linked bool, err error)
 }
 
 // Content is a blob, or a part of one, on its way to one client. *cache.Reader is one.
@@ -59,12 +63,16 @@ type Registry struct {
 	Private bool
 }
 
-// Options: Names, Registries, Manifests and Blobs are needed, the rest is optional.
+// Options: Names, Registries, Manifests, Blobs and Hosted are needed, the rest is optional.
 type Options struct {
 	Names      Names
 	Registries map[string]Registry // by host; one for each of Names.Upstreams
 	Manifests  Manifests
 	Blobs      Blobs
+	Hosted     *hosted.Registry
+
+	ReadOnly bool // nothing is pushed or deleted
+	NoDelete NoDelete
 
 	// Public decides whether an anonymous caller may read a repository of a private registry, judged by ref, a tag or the
 	// digest of a manifest or blob. It is asked before anything is served. nil refuses.
@@ -76,6 +84,7 @@ type Options struct {
 	ReadTimeout    time.Duration // 0: 30 s, for a request's head
 	WriteTimeout   time.Duration // 0: 60 s, for each segment of an answer, 256 KiB or more
 	IdleTimeout    time.Duration // 0: 90 s, between requests
+	BodyTimeout    time.Duration // 0: 60 s, for a request's body to go on arriving
 
 	AccessLog AccessLog
 	Answered  func(Answer) // told of each answer when its last byte was sent, on the connection's goroutine
@@ -88,6 +97,7 @@ func (o *Options) complete() error {
 	o.ReadTimeout = orElse(o.ReadTimeout, 30*time.Second)
 	o.WriteTimeout = orElse(o.WriteTimeout, time.Minute)
 	o.IdleTimeout = orElse(o.IdleTimeout, 90*time.Second)
+	o.BodyTimeout = orElse(o.BodyTimeout, time.Minute)
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -100,8 +110,8 @@ func (o *Options) complete() error {
 	if o.Public == nil {
 		o.Public = func(context.Context, Repository, string) (bool, error) { return false, nil }
 	}
-	if o.Manifests == nil || o.Blobs == nil {
-		return errors.New("a proxy needs manifests and blobs")
+	if o.Manifests == nil || o.Blobs == nil || o.Hosted == nil {
+		return errors.New("a proxy needs manifests, blobs and hosted repositories")
 	}
 	return o.checkNames()
 }

@@ -50,3 +50,22 @@ func position(s string) (int64, bool) {
 	}
 	return n, s != ""
 }
+
+// parseContentRange reads the Content-Range of an upload: first-last, both included. Some clients write it as HTTP does,
+// "bytes first-last/size".
+func parseContentRange(header string) (start, size int64, ok bool) {
+	header, _ = strings.CutPrefix(header, "bytes ")
+	header, whole, sized := strings.Cut(header, "/")
+	if sized && whole != "*" {
+		if _, ok := position(whole); !ok {
+			return 0, 0, false
+		}
+	}
+	first, last, _ := strings.Cut(header, "-")
+	start, startOK := position(first)
+	end, endOK := position(last)
+	if !startOK || !endOK || end < start || end == math.MaxInt64 {
+		return 0, 0, false
+	}
+	return start, end - start + 1, true
+}

@@ -9,9 +9,9 @@ import (
 
 // referrers answers with the index of what refers to a manifest.
 func (c *call) referrers() error {
-	only := string(c.ctx.QueryArgs().Peek("artifactType"))
-	if len(only) > longestParam {
-		return &Error{Code: CodeUnsupported, Status: http.StatusBadRequest, Message: "artifactType is too long"}
+	only, err := c.artifactType()
+	if err != nil {
+		return err
 	}
 	c.keep()
 	index, warning, err := c.server.o.Manifests.Referrers(c.server.ctx, c.repository(), c.req.Digest())
@@ -19,6 +19,19 @@ func (c *call) referrers() error {
 		return err
 	}
 	c.warn(warning)
+	return c.sendReferrers(index, only)
+}
+
+// artifactType is what the referrers asked for are to be of; empty: anything. It copies.
+func (c *call) artifactType() (string, error) {
+	only := string(c.ctx.QueryArgs().Peek("artifactType"))
+	if len(only) > longestParam {
+		return "", &Error{Code: CodeUnsupported, Status: http.StatusBadRequest, Message: "artifactType is too long"}
+	}
+	return only, nil
+}
+
+func (c *call) sendReferrers(index ocispec.Index, only string) error {
 	if only != "" {
 		c.set(headerFilters, "artifactType")
 	}

@@ -124,6 +124,10 @@ func (r Request) check() error {
 		if !ValidTag(r.Ref) {
 			return newError(CodeManifestUnknown, "no tag is spelled like that")
 		}
+	case KindUpload:
+		if !validUpload(r.Ref) {
+			return newError(CodeBlobUploadUnknown, "no upload is called like that")
+		}
 	}
 	return nil
 }

@@ -22,11 +22,7 @@ func (c *call) tags() error {
 	}
 	c.warn(warning)
 	if more && len(tags) > 0 {
-		n := p.n
-		if n < 0 {
-			n = len(tags)
-		}
-		c.next("/v2/"+c.req.Name+"/tags/list", n, tags[len(tags)-1])
+		c.next("/v2/"+c.req.Name+"/tags/list", p.size(len(tags)), tags[len(tags)-1], "")
 	}
 	list.Tags = append(list.Tags, tags...)
 	return c.sendJSON("application/json", list)
