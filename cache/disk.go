@@ -222,6 +222,7 @@ type fileSystem interface {
 	Remove(path string) error
 	// WriteFile replaces a small file, whole or not at all, durably.
 	WriteFile(path string, b []byte) error
+	FreeBytes(dir string) (int64, error) // what may still be written there
 }
 
 // partialFile is a file that grows at several places at once.

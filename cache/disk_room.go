@@ -23,8 +23,11 @@ func (k *disk) reserve(n int64) error {
 	k.mu.Unlock()
 	k.removeAll(out)
 
-	if ok {
-		ok = k.freeUp(n)
+	switch {
+	case ok && n == 0:
+		k.freeUp(0)
+	case ok:
+		ok = k.giveUp(n, k.minFree)
 	}
 	if !ok {
 		k.release(n)
@@ -54,11 +57,18 @@ func (k *disk) release(n int64) {
 	k.mu.Unlock()
 }
 
+// Room gives up blobs until the file system has n bytes and the reserve that belongs to others, and reports false when
+// nothing is left to give. What could not hold n bytes without any blob costs none.
+func (c *Blobs) Room(n int64) bool { return c.disk == nil || c.disk.freeUp(n) }
+
 // freeUp gives up blobs until the file system has n bytes and the reserve that belongs to others. It reports false when
 // there is nothing left to give.
-func (k *disk) freeUp(n int64) bool {
+func (k *disk) freeUp(n int64) bool { return k.giveUp(n, 0) }
+
+// giveUp is freeUp for what is not worth it when less than least bytes would be free beside the n.
+func (k *disk) giveUp(n, least int64) bool {
 	for {
-		free, err := FreeBytes(k.dir)
+		free, err := k.fs.FreeBytes(k.dir)
 		if err != nil {
 			k.log.Error("free space is unknown", "dir", k.dir, "err", err)
 			return true // the write will tell
@@ -68,14 +78,14 @@ func (k *disk) freeUp(n int64) bool {
 		}
 		var out []string
 		k.mu.Lock()
-		ok := n == 0 || free-n+k.used-k.pinned+k.idleBytes() >= k.minFree // else it would be in vain
+		ok := free-n+k.used-k.pinned+k.idleBytes() >= least // else it would be in vain
 		if ok {
 			out, ok = k.evict(nil)
 		}
 		k.mu.Unlock()
 		k.removeAll(out)
 		if !ok {
-			return n == 0
+			return false
 		}
 	}
 }

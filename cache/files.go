@@ -67,6 +67,8 @@ func (osFiles) WriteFile(path string, b []byte) (err error) {
 
 func (osFiles) SyncFolder(path string) error { return syncFolder(path) }
 
+func (osFiles) FreeBytes(dir string) (int64, error) { return FreeBytes(dir) }
+
 func syncFolder(path string) error {
 	f, err := os.Open(path)
 	if err != nil {

@@ -3,6 +3,8 @@ package cache
 import (
 	"context"
 	"errors"
+	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -138,4 +140,31 @@ func (m *Manifests) Names(ctx context.Context, registry string, n int, last stri
 		}
 	}
 	return names, more, nil
+}
+
+// Search yields the repositories of all registries of which something was pulled and whose name contains the term, in
+// whichever case, by registry. A term with a '/' also finds the names that begin with it where their registry stands in front.
+// An error ends it.
+func (m *Manifests) Search(ctx context.Context, term string) iter.Seq2[Repo, error] {
+	term = strings.ToLower(term)
+	return func(yield func(Repo, error) bool) {
+		if err := m.records.Flush(ctx); err != nil {
+			yield(Repo{}, fmt.Errorf("search cached repositories: %w", err))
+			return
+		}
+		for info, err := range m.records.list(ctx, nameFolder, "") {
+			if err != nil {
+				yield(Repo{}, fmt.Errorf("search cached repositories: %w", err))
+				return
+			}
+			repo, _, err := parseKey(nameFolder, info.Key)
+			if err == nil && found(repo, term) && !yield(repo, nil) {
+				return
+			}
+		}
+	}
+}
+
+func found(repo Repo, term string) bool {
+	return strings.Contains(repo.Name, term) || strings.Contains(term, "/") && strings.HasPrefix(repo.String(), term)
 }

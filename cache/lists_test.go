@@ -155,3 +155,46 @@ func TestNamesKnowThatThereAreMore(t *testing.T) {
 		t.Errorf("%q, %v, %v", names, more, err)
 	}
 }
+
+func TestSearchOfNames(t *testing.T) {
+	o := newOffice(t, 0)
+	for _, repo := range []Repo{
+		{"docker.io", "library/nginx"}, {"docker.io", "bitnami/nginx"}, {"docker.io", "library/redis"},
+		{"gcr.io", "proj/nginx-ingress"}, {"gcr.io", "proj/other"}, {"quay.io", "proj/other"},
+	} {
+		o.seen.Add(t.Context(), repo, digest.FromString("x"), "", 1)
+	}
+	for term, want := range map[string][]string{
+		"nginx":         {"docker.io/bitnami/nginx", "docker.io/library/nginx", "gcr.io/proj/nginx-ingress"},
+		"NGINX-":        {"gcr.io/proj/nginx-ingress"},
+		"library/":      {"docker.io/library/nginx", "docker.io/library/redis"},
+		"library/re":    {"docker.io/library/redis"},
+		"gcr.io/proj/o": {"gcr.io/proj/other"},
+		"gcr.io":        nil, // a registry is no part of a name
+		"r.io/proj":     nil,
+		"proj!other":    nil,
+		"*":             nil,
+		"":              {"docker.io/bitnami/nginx", "docker.io/library/nginx", "docker.io/library/redis", "gcr.io/proj/nginx-ingress", "gcr.io/proj/other", "quay.io/proj/other"},
+	} {
+		var got []string
+		for repo, err := range o.manifests.Search(t.Context(), term) {
+			if err != nil {
+				t.Fatalf("%q: %v", term, err)
+			}
+			got = append(got, repo.String())
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%q: %q, want %q", term, got, want)
+		}
+	}
+	for range o.manifests.Search(t.Context(), "") {
+		break // whoever has enough stops
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, err := range o.manifests.Search(ctx, "") {
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("after the end of ctx: %v", err)
+		}
+	}
+}
