@@ -11,23 +11,26 @@ import (
 
 	"github.com/entrepot/entrepot/cache"
 	"github.com/entrepot/entrepot/proxy"
+	"github.com/entrepot/entrepot/storage/hosted"
 )
 
 // contents is what the commands ls and purge look at: in the running server, or in a process of their own without one.
 type contents struct {
 	manifests *cache.Manifests
 	drop      func(digest.Digest) // removes a blob
+	hosted    *hosted.Registry
 	names     *proxy.Names
 }
 
-// cachedEntry is one line of ls --json.
-type cachedEntry struct {
-	Repository string        `json:"repository"` // with its registry
+// entry is one line of ls --json.
+type entry struct {
+	Repository string        `json:"repository"` // with its registry, where that is not this one
 	Tag        string        `json:"tag"`
 	Digest     digest.Digest `json:"digest"`
 	MediaType  string        `json:"mediaType"`
 	Size       int64         `json:"size"` // of the manifest, in bytes
-	Checked    time.Time     `json:"checked"`
+	Checked    time.Time     `json:"checked,omitzero"`
+	Hosted     bool          `json:"hosted,omitempty"` // pushed here, not cached
 }
 
 // purged is the answer of purge --json.
@@ -37,26 +40,31 @@ type purged struct {
 	Digests    int    `json:"digests"`
 }
 
-// list yields the cached tags, of one repository or of all where none is named.
-func (c contents) list(ctx context.Context, repository string) iter.Seq2[cachedEntry, error] {
-	return func(yield func(cachedEntry, error) bool) {
-		var only cache.Repo
-		if repository != "" {
-			repo, ref, err := parseReference(c.names, repository)
-			if err == nil && ref != "" {
-				err = fmt.Errorf("%q names more than a repository", repository)
-			}
-			if err != nil {
-				yield(cachedEntry{}, err)
-				return
-			}
-			only = repo
+// list yields the tags that are cached and those that are hosted, of one repository or of all where none is named.
+func (c contents) list(ctx context.Context, repository string) iter.Seq2[entry, error] {
+	return func(yield func(entry, error) bool) {
+		only, err := parseRepository(c.names, repository)
+		if err != nil {
+			yield(entry{}, err)
+			return
 		}
+		for _, some := range []iter.Seq2[entry, error]{c.cachedTags(ctx, only), hostedTags(ctx, c.hosted, only)} {
+			for e, err := range some {
+				if !yield(e, err) || err != nil {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (c contents) cachedTags(ctx context.Context, only repository) iter.Seq2[entry, error] {
+	return func(yield func(entry, error) bool) {
 		for e, err := range c.manifests.List(ctx) {
-			if err == nil && repository != "" && e.Repo != only {
+			if err == nil && !only.all && e.Repo != only.cached {
 				continue
 			}
-			if !yield(cachedEntry{e.Repo.String(), e.Tag, e.Digest, e.MediaType, e.Size, e.Checked}, err) {
+			if !yield(entry{Repository: e.Repo.String(), Tag: e.Tag, Digest: e.Digest, MediaType: e.MediaType, Size: e.Size, Checked: e.Checked}, err) {
 				return
 			}
 		}
@@ -71,10 +79,12 @@ func (c contents) purge(ctx context.Context, reference string) (purged, error) {
 	}
 	gone, err := c.manifests.Purge(ctx, repo, ref, c.drop)
 	if err == nil && gone == (cache.Purged{}) {
-		err = fmt.Errorf("%s: nothing to forget", reference)
+		err = fmt.Errorf("%s: the cache has nothing to forget; %s", reference, howToDelete)
 	}
 	return purged{repo.String(), gone.Tags, gone.Digests}, err
 }
+
+const howToDelete = "what was pushed is deleted with a registry client (regctl, crane, skopeo) or by DELETE /v2/NAME/manifests/TAG-OR-DIGEST"
 
 // parseReference reads an image as people write it: "nginx:1.27", "gcr.io/distroless/static@sha256:...", "quay.io/team/app".
 // The reference is empty where only a repository is named.
@@ -88,7 +98,7 @@ func parseReference(names *proxy.Names, s string) (repo cache.Repo, ref string, 
 	case err != nil:
 		return cache.Repo{}, "", fmt.Errorf("%s: %w", s, err)
 	case home.Hosted:
-		return cache.Repo{}, "", fmt.Errorf("%s: that name is hosted here, so it is not in the cache", s)
+		return cache.Repo{}, "", fmt.Errorf("%s: that name is hosted here, so it is not in the cache; %s", s, howToDelete)
 	case !proxy.ValidName(home.Name):
 		return cache.Repo{}, "", fmt.Errorf("%q is not the name of a repository", name)
 	}

@@ -16,9 +16,10 @@ import (
 	"github.com/dustin/go-humanize"
 )
 
-// list prints what is cached: what the running server says, or, without one, what its directory holds.
+// list prints what is cached and what is hosted: what the running server says, or, without one, what its directory holds.
 func list(ctx context.Context, in invocation) error {
-	asJSON, args, err := in.flags("ls", 0, 1)
+	set, asJSON := in.flagSet("ls")
+	args, err := in.parse(set, 0, 1)
 	if err != nil {
 		return err
 	}
@@ -31,12 +32,12 @@ func list(ctx context.Context, in invocation) error {
 		repository = args[0]
 	}
 	show := printTable
-	if asJSON {
+	if *asJSON {
 		show = printJSON
 	}
 	body, err := dialServer(c.Data).do(ctx, http.MethodGet, "/cached", url.Values{"repository": {repository}})
 	if errors.Is(err, errNoServer) {
-		return offline(c, in.errs, func(cached contents) error { return show(in.out, cached.list(ctx, repository)) })
+		return offline(c, in.errs, func(s *stored) error { return show(in.out, s.contents(c).list(ctx, repository)) })
 	}
 	if err != nil {
 		return err
@@ -45,28 +46,32 @@ func list(ctx context.Context, in invocation) error {
 	return show(in.out, decodeEntries(body))
 }
 
-// flags reads the arguments of a command that may print JSON.
-func (in invocation) flags(name string, least, most int) (asJSON bool, args []string, err error) {
-	set := flag.NewFlagSet(name, flag.ContinueOnError)
+// flagSet is for a command that may print JSON.
+func (in invocation) flagSet(name string) (set *flag.FlagSet, asJSON *bool) {
+	set = flag.NewFlagSet(name, flag.ContinueOnError)
 	set.SetOutput(io.Discard) // the error says it
-	set.BoolVar(&asJSON, "json", false, "")
+	return set, set.Bool("json", false, "")
+}
+
+// parse reads the flags and gives the arguments that follow them.
+func (in invocation) parse(set *flag.FlagSet, least, most int) ([]string, error) {
 	if err := set.Parse(in.args); err != nil {
-		return false, nil, usageError{fmt.Errorf("%s: %w", name, err)}
+		return nil, usageError{fmt.Errorf("%s: %w", set.Name(), err)}
 	}
 	if n := set.NArg(); n < least || n > most {
-		return false, nil, usageError{fmt.Errorf("%s: wrong number of arguments: %d", name, n)}
+		return nil, usageError{fmt.Errorf("%s: wrong number of arguments: %d", set.Name(), n)}
 	}
-	return asJSON, set.Args(), nil
+	return set.Args(), nil
 }
 
 // entryLine is one line of the server's answer: an entry, or why no more come.
 type entryLine struct {
-	cachedEntry
+	entry
 	Error string `json:"error,omitempty"`
 }
 
-func decodeEntries(body io.Reader) iter.Seq2[cachedEntry, error] {
-	return func(yield func(cachedEntry, error) bool) {
+func decodeEntries(body io.Reader) iter.Seq2[entry, error] {
+	return func(yield func(entry, error) bool) {
 		for lines := json.NewDecoder(body); ; {
 			var line entryLine
 			err := lines.Decode(&line)
@@ -76,26 +81,30 @@ func decodeEntries(body io.Reader) iter.Seq2[cachedEntry, error] {
 			if err == nil && line.Error != "" {
 				err = errors.New(line.Error)
 			}
-			if !yield(line.cachedEntry, err) || err != nil {
+			if !yield(line.entry, err) || err != nil {
 				return
 			}
 		}
 	}
 }
 
-func printTable(w io.Writer, entries iter.Seq2[cachedEntry, error]) error {
+func printTable(w io.Writer, entries iter.Seq2[entry, error]) error {
 	table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(table, "REPOSITORY\tTAG\tDIGEST\tCHECKED")
+	fmt.Fprintln(table, "REPOSITORY\tTAG\tDIGEST\tWHERE\tCHECKED")
 	for e, err := range entries {
 		if err != nil {
 			return errors.Join(table.Flush(), err)
 		}
-		fmt.Fprintf(table, "%s\t%s\t%.19s\t%s\n", e.Repository, e.Tag, e.Digest, humanize.RelTime(e.Checked, time.Now(), "ago", "ahead"))
+		where, checked := "cached", humanize.RelTime(e.Checked, time.Now(), "ago", "ahead")
+		if e.Hosted {
+			where, checked = "hosted", ""
+		}
+		fmt.Fprintf(table, "%s\t%s\t%.19s\t%s\t%s\n", e.Repository, e.Tag, e.Digest, where, checked)
 	}
 	return table.Flush()
 }
 
-func printJSON(w io.Writer, entries iter.Seq2[cachedEntry, error]) error {
+func printJSON(w io.Writer, entries iter.Seq2[entry, error]) error {
 	lines := json.NewEncoder(w)
 	for e, err := range entries {
 		if err != nil {

@@ -1,4 +1,4 @@
-// Command entrepot is a pull-through caching proxy for container registries.
+// Command entrepot is a pull-through caching proxy for container registries that also hosts what is pushed to it.
 package main
 
 import (
@@ -42,8 +42,10 @@ func commands() []command {
 	return []command{
 		{"serve", "", "run the server (the default)", serve},
 		{"config", "[--markdown]", "print the effective configuration, secrets as stars", printConfig},
-		{"ls", "[--json] [REPOSITORY]", "list what is cached", list},
-		{"purge", "[--json] REF", "forget a tag, a digest or a whole repository: docker.io/library/nginx:1.27", purge},
+		{"ls", "[--json] [REPOSITORY]", "list what is cached and what is hosted, by tag", list},
+		{"purge", "[--json] REF", "make the cache forget a tag, a digest or a whole repository: docker.io/library/nginx:1.27", purge},
+		{"gc", "[--dry-run] [--grace DURATION] [--json]", "delete pushed blobs that no manifest names, abandoned uploads and the like", gc},
+		{"verify", "[--rate SIZE] [--json]", "read everything again, at most 200MiB a second (0: no limit); exit status 1 when something hosted is damaged", verify},
 		{"healthcheck", "", "ask the running server whether it is well", healthcheck},
 		{"version", "", "print version and commit", printVersion},
 	}
@@ -91,7 +93,7 @@ func report(w io.Writer, err error) int {
 func printUsage(w io.Writer) {
 	fmt.Fprintln(w, "usage: entrepot [command]")
 	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-34s %s\n", strings.TrimSpace(c.name+" "+c.args), c.does)
+		fmt.Fprintf(w, "  %-44s %s\n", strings.TrimSpace(c.name+" "+c.args), c.does)
 	}
 	fmt.Fprintln(w, "Configuration is by environment variables: see docs/configuration.md.")
 }

@@ -11,7 +11,8 @@ import (
 
 // purge forgets something cached, in the running server or, without one, in its directory.
 func purge(ctx context.Context, in invocation) error {
-	asJSON, args, err := in.flags("purge", 1, 1)
+	set, asJSON := in.flagSet("purge")
+	args, err := in.parse(set, 1, 1)
 	if err != nil {
 		return err
 	}
@@ -21,15 +22,15 @@ func purge(ctx context.Context, in invocation) error {
 	}
 	gone, err := purgeThere(ctx, c, args[0])
 	if errors.Is(err, errNoServer) {
-		err = offline(c, in.errs, func(cached contents) (err error) {
-			gone, err = cached.purge(ctx, args[0])
+		err = offline(c, in.errs, func(s *stored) (err error) {
+			gone, err = s.contents(c).purge(ctx, args[0])
 			return err
 		})
 	}
 	if err != nil {
 		return err
 	}
-	if asJSON {
+	if *asJSON {
 		return json.NewEncoder(in.out).Encode(gone)
 	}
 	_, err = fmt.Fprintf(in.out, "%s: forgot tags: %d, manifests and blobs: %d\n", gone.Repository, gone.Tags, gone.Digests)

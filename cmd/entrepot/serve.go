@@ -48,8 +48,8 @@ func limitMemory(c Config) {
 func (a *application) serveOperators(c Config, registry prometheus.Gatherer) {
 	control := adminHandler(registry, a.ready)
 	addProfiling(control)
-	names := c.names()
-	addControl(control, contents{a.cache.manifests, a.cache.blobs.Drop, &names})
+	addControl(control, a.stored.contents(c))
+	addUpkeep(control, a.upkeep)
 	a.control = control
 	if c.AdminListen.Off() {
 		return
@@ -85,6 +85,7 @@ func (a *application) run(ctx context.Context, c Config) error {
 	}
 	a.announce(c, front, operators)
 	a.warnOfFiles(c)
+	a.upkeep.start(c.schedules())
 
 	running := 1 + len(operators)
 	select {
@@ -100,15 +101,27 @@ func (a *application) run(ctx context.Context, c Config) error {
 	return err
 }
 
-// announce says where the server listens, and to whom it is open: there are no users yet.
+// announce says where the server listens, and to whom it is open.
 func (a *application) announce(c Config, front net.Listener, operators []*operator) {
 	log := a.log.With("address", front.Addr().String())
 	for _, o := range operators {
 		log = log.With(o.name, o.listener.Addr().String())
 	}
 	log.Info("serving", "data", c.Data, "version", build().Version)
-	if !c.Listen.Loopback() && c.TLSClientCA == "" {
-		a.log.Warn("everybody who can reach this address may pull through it", "address", string(c.Listen))
+	a.warnOfClients(c)
+}
+
+// warnOfClients says to whom an address is open that others can reach.
+func (a *application) warnOfClients(c Config) {
+	if c.Listen.Loopback() {
+		return
+	}
+	log := a.log.With("address", string(c.Listen))
+	if c.TLSClientCA == "" {
+		log.Warn("everybody who can reach this address may pull through it")
+	}
+	if !c.ReadOnly {
+		log.Warn("without users, whoever reaches this address from these networks may push and delete", "networks", "loopback, private, link-local")
 	}
 }
 
@@ -125,11 +138,13 @@ func (a *application) warnOfFiles(c Config) {
 // stop drains the front door first: as long as it answers, operators can watch it.
 func (a *application) stop(patience time.Duration, operators []*operator) {
 	a.draining.Store(true)
+	a.upkeep.end() // its work is waited for below
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := a.proxy.Shutdown(ctx); err != nil {
 		a.log.Warn("some answers were cut", "err", err)
 	}
+	a.upkeep.stop()
 	for _, o := range operators {
 		_ = o.server.Close() // what it could not close ends with the process
 	}
@@ -137,7 +152,7 @@ func (a *application) stop(patience time.Duration, operators []*operator) {
 
 // close gives everything back. Nothing serves any more.
 func (a *application) close() error {
-	err := a.cache.close()
+	err := a.stored.close()
 	for _, u := range a.upstreams {
 		u.Close()
 	}
@@ -171,7 +186,7 @@ func (a *application) listenOperators(c Config) ([]*operator, error) {
 	}
 	l, err := listenSocket(c.Data)
 	if err != nil {
-		a.log.Warn("no control socket; ls and purge cannot reach this server", "err", err)
+		a.log.Warn("no control socket; ls, purge, gc and verify cannot reach this server", "err", err)
 		return all, nil
 	}
 	return append(all, &operator{"socket", a.server(a.control), l}), nil

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -208,6 +209,30 @@ func TestTheServerSaysWhatItIs(t *testing.T) {
 	r.want("", "healthcheck") // over the socket
 	r.want(fmt.Sprint(build()), "version")
 	r.want("ENTREPOT_ADMIN_LISTEN=off\n", "config")
+}
+
+func TestToWhomAnAddressIsOpen(t *testing.T) {
+	for name, c := range map[string]struct {
+		env        []string
+		pull, push bool
+	}{
+		"this machine":             {[]string{"LISTEN=127.0.0.1:5000"}, false, false},
+		"everybody":                {[]string{"LISTEN=:5000"}, true, true},
+		"everybody, read-only":     {[]string{"LISTEN=10.0.0.1:5000", "READ_ONLY=true"}, true, false},
+		"holders of a certificate": {[]string{"LISTEN=:5000", "TLS_CLIENT_CA=ca.pem", "TLS_CERT=c.pem", "TLS_KEY=k.pem"}, false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log strings.Builder
+			a := application{log: slog.New(slog.NewTextHandler(&log, nil))}
+			a.warnOfClients(load(t, c.env...))
+			if got := strings.Contains(log.String(), "may pull"); got != c.pull {
+				t.Errorf("warned of pulls: %v\n%s", got, &log)
+			}
+			if got := strings.Contains(log.String(), "may push"); got != c.push {
+				t.Errorf("warned of pushes: %v\n%s", got, &log)
+			}
+		})
+	}
 }
 
 func TestExitCodes(t *testing.T) {

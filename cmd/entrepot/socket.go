@@ -48,8 +48,8 @@ func addControl(mux *http.ServeMux, cached contents) {
 	mux.HandleFunc("GET /cached", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/jsonl")
 		lines := json.NewEncoder(w)
-		for entry, err := range cached.list(r.Context(), r.FormValue("repository")) {
-			line := entryLine{cachedEntry: entry}
+		for found, err := range cached.list(r.Context(), r.FormValue("repository")) {
+			line := entryLine{entry: found}
 			if err != nil {
 				line.Error = err.Error()
 			}
@@ -66,5 +66,27 @@ func addControl(mux *http.ServeMux, cached contents) {
 		}
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(gone) // whoever asked is gone if this fails
+	})
+}
+
+// addUpkeep adds what the commands gc and verify ask of a running server.
+func addUpkeep(mux *http.ServeMux, u *upkeep) {
+	mux.HandleFunc("POST /gc", func(w http.ResponseWriter, r *http.Request) {
+		options, err := gcRequest{dryRun: r.FormValue("dry-run") == "true", grace: r.FormValue("grace")}.options()
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		answer(u, w, r, u.gcTask(options))
+	})
+	mux.HandleFunc("POST /verify", func(w http.ResponseWriter, r *http.Request) {
+		rate := verifyRate
+		if text := r.FormValue("rate"); text != "" {
+			if err := rate.UnmarshalText([]byte(text)); err != nil {
+				http.Error(w, "rate: "+err.Error(), http.StatusBadRequest)
+				return
+			}
+		}
+		answer(u, w, r, u.verifyTask(rate))
 	})
 }

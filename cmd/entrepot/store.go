@@ -14,13 +14,15 @@ import (
 	"github.com/entrepot/entrepot/cache"
 	"github.com/entrepot/entrepot/storage"
 	"github.com/entrepot/entrepot/storage/disk"
+	"github.com/entrepot/entrepot/storage/hosted"
 	"github.com/entrepot/entrepot/storage/mem"
 )
 
 // recordShare: records may take one such part of the disk tier. Beyond it, the longest unused of them go.
 const recordShare = 10
 
-// stored is the cache with everything below it, open. Nothing else has the data directory until close.
+// stored is the cache and the hosted repositories with everything below them, open. Nothing else has the data directory
+// until close.
 type stored struct {
 	memory    *cache.Memory
 	records   *cache.Records
@@ -29,18 +31,21 @@ type stored struct {
 	manifests *cache.Manifests
 	blobs     *cache.Blobs
 
+	hosted      *hosted.Registry
+	hostedStore storage.Store // below it
+
 	claim *disk.DataDir
 	ends  []func() error // in the order in which things were begun; close runs them backwards
 }
 
-// openCache takes the data directory and opens the cache in it. The caller closes it.
-func openCache(c Config, events cache.Events, log *slog.Logger) (*stored, error) {
+// openStored takes the data directory and opens what is in it. The caller closes it.
+func openStored(c Config, n *counts, log *slog.Logger) (*stored, error) {
 	claim, err := disk.Claim(c.Data)
 	if err != nil {
 		return nil, err
 	}
 	s := &stored{claim: claim}
-	if err := s.open(c, events, log); err != nil {
+	if err := s.open(c, n, log); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
@@ -66,12 +71,20 @@ func (s *stored) later(end func() error) { s.ends = append(s.ends, end) }
 // quiet is for what ends without an error.
 func quiet(end func()) func() error { return func() error { end(); return nil } }
 
-func (s *stored) open(c Config, events cache.Events, log *slog.Logger) error {
-	limit, err := diskLimit(c.DiskSize, c.Data)
+func (s *stored) open(c Config, n *counts, log *slog.Logger) error {
+	objects, err := disk.Open(c.Data)
 	if err != nil {
 		return err
 	}
-	records, err := s.openRecordStore(c, limit)
+	s.later(objects.Close)
+	if err := s.openCache(c, objects, n.cache, log); err != nil {
+		return err
+	}
+	return s.openHosted(c, objects, n.hosted, log)
+}
+
+func (s *stored) openCache(c Config, objects storage.Store, events cache.Events, log *slog.Logger) error {
+	limit, err := diskLimit(c.DiskSize, c.Data)
 	if err != nil {
 		return err
 	}
@@ -79,7 +92,7 @@ func (s *stored) open(c Config, events cache.Events, log *slog.Logger) error {
 		return err
 	}
 	s.later(quiet(s.memory.Close))
-	s.records = cache.NewRecords(records, cache.RecordOptions{Log: log, Failed: events.RecordFailed})
+	s.records = cache.NewRecords(recordStore(objects, limit), cache.RecordOptions{Log: log, Failed: events.RecordFailed})
 	s.later(quiet(s.records.Close))
 	s.seen = cache.NewSeen(s.records, s.memory)
 	if s.public, err = cache.NewPublic(s.records, time.Now); err != nil {
@@ -97,17 +110,13 @@ func (s *stored) open(c Config, events cache.Events, log *slog.Logger) error {
 	return nil
 }
 
-// openRecordStore gives the cache its own part of the object store: through it, nothing else can be named.
-func (s *stored) openRecordStore(c Config, limit int64) (storage.Store, error) {
+// recordStore gives the cache its own part of the object store: through it, nothing else can be named. A cache without a
+// disk tier keeps its records in memory too.
+func recordStore(objects storage.Store, limit int64) storage.Store {
 	if limit == 0 {
-		return mem.New(time.Now), nil
+		return mem.New(time.Now)
 	}
-	objects, err := disk.Open(c.Data)
-	if err != nil {
-		return nil, err
-	}
-	s.later(objects.Close)
-	return storage.Under(objects, "cache"), nil
+	return storage.Under(objects, "cache")
 }
 
 func (s *stored) openManifests(c Config, hints *cache.Hints, events cache.Events, log *slog.Logger) (err error) {
@@ -163,15 +172,19 @@ func (s *stored) sweep(limit int64, log *slog.Logger) {
 	s.later(quiet(func() { cancel(); running.Wait() }))
 }
 
-// offline opens the cache for a command, where no server runs. It takes the lock, so that none starts meanwhile, and has no
-// limits: a command whose environment is not the server's must not evict what the server would keep.
-func offline(c Config, errs io.Writer, do func(contents) error) error {
+// offline opens what is stored for a command, where no server runs. It takes the lock, so that none starts meanwhile, and
+// has no limits: a command whose environment is not the server's must not evict what the server would keep.
+func offline(c Config, errs io.Writer, do func(*stored) error) error {
 	c.DiskSize, c.MinFree, c.MemorySize, c.Prefetch = DiskSize{Size: math.MaxInt64 / 2}, 0, 0, false
-	log := newLogger(c, errs)
-	s, err := openCache(c, cache.NoEvents{}, log)
+	s, err := openStored(c, unseenCounts(), newLogger(c, errs))
 	if err != nil {
 		return err
 	}
+	return errors.Join(do(s), s.close())
+}
+
+// contents is what commands look at.
+func (s *stored) contents(c Config) contents {
 	names := c.names()
-	return errors.Join(do(contents{s.manifests, s.blobs.Drop, &names}), s.close())
+	return contents{manifests: s.manifests, drop: s.blobs.Drop, hosted: s.hosted, names: &names}
 }

@@ -22,7 +22,8 @@ type application struct {
 	proxy   *proxy.Server
 	admin   http.Handler // nil: no admin listener
 	control http.Handler // of the socket
-	cache   *stored
+	stored  *stored
+	upkeep  *upkeep
 	log     *slog.Logger
 
 	upstreams []*upstream.Registry
@@ -37,11 +38,15 @@ func wire(c Config, log *slog.Logger) (*application, error) {
 	if err != nil {
 		return nil, err
 	}
-	store, err := openCache(c, metrics.NewCache(registry, hosts), log)
+	n := newCounts(registry, hosts)
+	store, err := openStored(c, n, log)
 	if err != nil {
 		return nil, err
 	}
-	a := &application{cache: store, log: log, upstreams: upstreams}
+	a := &application{stored: store, upkeep: newUpkeep(store, n, log), log: log, upstreams: upstreams}
+	if err := probe(context.Background(), store.hostedStore, log); err != nil {
+		return nil, errors.Join(err, a.close())
+	}
 	if a.proxy, err = proxy.New(proxyOptions(c, a, metrics.NewHTTP(registry, hosts))); err != nil {
 		return nil, errors.Join(usageError{err}, a.close())
 	}
@@ -54,9 +59,12 @@ func proxyOptions(c Config, a *application, answers *metrics.HTTP) proxy.Options
 	o := proxy.Options{
 		Names:          c.names(),
 		Registries:     map[string]proxy.Registry{},
-		Manifests:      a.cache.manifests,
-		Blobs:          proxy.CachedBlobs{Blobs: a.cache.blobs},
+		Manifests:      a.stored.manifests,
+		Blobs:          proxy.CachedBlobs{Blobs: a.stored.blobs},
 		Public:         a.readable,
+		Hosted:         a.stored.hosted,
+		ReadOnly:       c.ReadOnly,
+		NoDelete:       proxy.NoDelete{Tags: !c.Delete.Tags, Manifests: !c.Delete.Manifests, Blobs: !c.Delete.Blobs},
 		MaxConnections: c.MaxConnections,
 		AccessLog:      c.AccessLog.mode(),
 		Answered:       answers.Answered,
@@ -83,7 +91,7 @@ func (b UpstreamBlock) guarded(dockerConfig string) bool {
 }
 
 func (a *application) readable(ctx context.Context, repo proxy.Repository, ref string) (bool, error) {
-	return a.cache.public.Readable(ctx, repo.Repo(), repo, ref)
+	return a.stored.public.Readable(ctx, repo.Repo(), repo, ref)
 }
 
 // names is the part of the configuration that decides whose name a name is.
@@ -118,5 +126,6 @@ func registerProcess(r *prometheus.Registry, c Config, s *stored) {
 	b := build()
 	metrics.RegisterBuild(r, b.Version, b.Commit, b.Go)
 	metrics.RegisterTiers(r, int64(c.MemorySize), s.blobs.Usage)
+	metrics.RegisterHosted(r, s.hosted.Usage)
 	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 }

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"time"
+
+	"github.com/entrepot/entrepot/cache"
+	"github.com/entrepot/entrepot/proxy"
+	"github.com/entrepot/entrepot/storage"
+	"github.com/entrepot/entrepot/storage/hosted"
+)
+
+// openHosted gives the hosted repositories their own part of the object store. They are on disk whatever the cache may
+// use.
+func (s *stored) openHosted(c Config, objects storage.Store, events hosted.Events, log *slog.Logger) (err error) {
+	space := room{giveUp: s.blobs.Room, free: func() (int64, error) { return cache.FreeBytes(c.Data) }}
+	s.hostedStore = storage.Under(objects, "hosted")
+	s.hosted, err = hosted.New(hosted.Options{
+		Store: s.hostedStore, Room: space.forPush, Events: events, Log: log,
+		Grace: time.Duration(c.GCGrace), Untagged: time.Duration(c.GCUntagged),
+	})
+	return err
+}
+
+// probeTime is enough for a handful of small writes on a slow disk.
+const probeTime = time.Minute
+
+// probe refuses a store where two writers of one record may both win: pushes would be lost. A store that fails is another
+// matter: a full disk must not keep the server from serving what it has.
+func probe(ctx context.Context, s storage.Store, log *slog.Logger) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	err := storage.Probe(ctx, s)
+	if errors.Is(err, storage.ErrUnconditional) {
+		return fmt.Errorf("hosted repositories cannot be kept here, since pushes could be lost: %w", err)
+	}
+	if err != nil {
+		log.Error("hosted repositories may not be writable", "err", err)
+	}
+	return nil
+}
+
+// repository is what a command was told to look at, wherever it is.
+type repository struct {
+	all    bool
+	cached cache.Repo
+	hosted string
+}
+
+// parseRepository reads a name as people write it. "nginx" may be Docker Hub's or one that was pushed here; both are meant.
+func parseRepository(names *proxy.Names, s string) (repository, error) {
+	if s == "" {
+		return repository{all: true}, nil
+	}
+	name, ref, err := splitReference(s)
+	if err == nil && ref != "" {
+		err = fmt.Errorf("%q names more than a repository", s)
+	}
+	if err != nil {
+		return repository{}, err
+	}
+	if home, err := proxy.Target(names, name, "", ""); err == nil && home.Hosted && proxy.ValidName(name) {
+		r := repository{hosted: name}
+		r.cached, _, _ = parseReference(names, s) // none where all of that name is hosted
+		return r, nil
+	}
+	var r repository
+	r.cached, _, err = parseReference(names, s)
+	return r, err
+}
+
+// page is how much of a listing is asked for at once.
+const page = 1000
+
+// hostedTags yields the tags of hosted repositories.
+func hostedTags(ctx context.Context, g *hosted.Registry, only repository) iter.Seq2[entry, error] {
+	return func(yield func(entry, error) bool) {
+		for name, err := range hostedNames(ctx, g, only) {
+			if err != nil {
+				yield(entry{}, err)
+				return
+			}
+			repo := g.Repo(name)
+			tags := pages(func(last string) ([]string, bool, error) { return repo.Tags(ctx, page, last) })
+			for tag, err := range tags {
+				if errors.Is(err, hosted.ErrNameUnknown) {
+					break // nothing was pushed there, or all of it is gone
+				}
+				var m hosted.Manifest
+				if err == nil {
+					m, err = repo.Manifest(ctx, tag)
+				}
+				if errors.Is(err, hosted.ErrManifestUnknown) {
+					continue // deleted meanwhile
+				}
+				if !yield(entry{Repository: name, Tag: tag, Digest: m.Digest, MediaType: m.MediaType, Size: int64(len(m.Bytes)), Hosted: true}, err) || err != nil {
+					return
+				}
+			}
+		}
+	}
+}
+
+func hostedNames(ctx context.Context, g *hosted.Registry, only repository) iter.Seq2[string, error] {
+	if only.all {
+		return pages(func(last string) ([]string, bool, error) { return g.Repositories(ctx, page, last) })
+	}
+	return func(yield func(string, error) bool) {
+		if only.hosted != "" {
+			yield(only.hosted, nil)
+		}
+	}
+}
+
+// pages yields the items of a listing that comes in pages.
+func pages(next func(last string) (items []string, more bool, err error)) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		for last, more := "", true; more; {
+			var items []string
+			var err error
+			if items, more, err = next(last); err != nil {
+				yield("", err)
+				return
+			}
+			for _, item := range items {
+				if !yield(item, nil) {
+					return
+				}
+				last = item
+			}
+			more = more && len(items) > 0
+		}
+	}
+}

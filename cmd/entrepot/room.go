@@ -1,0 +1,34 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/entrepot/entrepot/storage"
+)
+
+// keptFree stays free whatever is pushed: deleting and collecting write records too.
+const keptFree = 16 << 20
+
+// room makes room for what is pushed.
+type room struct {
+	giveUp func(bytes int64) bool // the cache gives up blobs until that and MIN_FREE are free; false: it has nothing left to give
+	free   func() (int64, error)  // bytes of the file system
+}
+
+// forPush makes sure that so many bytes can be written, or says why not (storage.ErrNoSpace). What is pushed may use the
+// space that the cache leaves to others, but only once the cache has given up everything.
+func (r room) forPush(_ context.Context, bytes int64) error {
+	r.giveUp(bytes)
+	free, err := r.free()
+	if err != nil {
+		return err
+	}
+	if free-keptFree < bytes {
+		return fmt.Errorf("%s more are needed, %s are free, of which %s stay so, and the cache has nothing left to give up: %w",
+			humanize.IBytes(uint64(bytes)), humanize.IBytes(uint64(free)), humanize.IBytes(keptFree), storage.ErrNoSpace)
+	}
+	return nil
+}
