@@ -12,6 +12,7 @@ const (
 	KindReferrers Kind = "referrers"
 	KindToken     Kind = "token"
 	KindPing      Kind = "ping"
+	KindSearch    Kind = "search"
 )
 
 // Events is told what passes between this process and upstreams. host is always the configured name ("docker.io"), also for what was

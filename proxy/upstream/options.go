@@ -46,17 +46,27 @@ type Options struct {
 	Random func() float64   // in [0,1), safe for concurrent use; nil: math/rand/v2
 }
 
-// knownURL and knownTokenHosts say what everybody knows of registries whose parts live on several hosts.
+const dockerHub = "docker.io"
+
+// knownURL, searchBase and knownTokenHosts say what everybody knows of registries whose parts live on several hosts.
 func knownURL(host string) string {
-	if host == "docker.io" {
+	if host == dockerHub {
 		return "https://registry-1.docker.io"
 	}
 	return "https://" + host
 }
 
+// searchBase is the base URL of the registry itself, but for Docker Hub where it is reached as everybody reaches it.
+func searchBase(host string, base *url.URL) *url.URL {
+	if host == dockerHub && base.String() == knownURL(host) {
+		return &url.URL{Scheme: "https", Host: "index.docker.io"}
+	}
+	return base
+}
+
 func knownTokenHosts(host string) []string {
 	switch host {
-	case "docker.io":
+	case dockerHub:
 		return []string{"auth.docker.io"}
 	case "registry.gitlab.com":
 		return []string{"gitlab.com"}

@@ -36,8 +36,11 @@ type Registry struct {
 	own       *session // nil without a credential
 	standing  standing // whether our credential is any good
 
-	slots  chan struct{} // all requests
-	bodies chan struct{} // those that fetch a blob's body: an eighth less, so that no manifest waits for somebody's gigabyte
+	searchBase *url.URL // where its search is
+
+	slots    chan struct{} // all requests
+	searches chan struct{} // those of searches
+	bodies   chan struct{} // those that fetch a blob's body: an eighth less, so that no manifest waits for somebody's gigabyte
 }
 
 var (
@@ -56,9 +59,11 @@ func New(o Options) (*Registry, error) {
 	r := &Registry{
 		host: o.Host, base: base, guard: newGuard(o, base),
 		patience: o.Patience, stall: o.Stall, now: o.Now, events: o.Events, log: o.Log,
-		tokenPath: "/" + rand.Text(),
-		slots:     make(chan struct{}, o.MaxRequests),
-		bodies:    make(chan struct{}, max(1, o.MaxRequests-(o.MaxRequests+7)/8)),
+		tokenPath:  "/" + rand.Text(),
+		searchBase: searchBase(o.Host, base),
+		slots:      make(chan struct{}, o.MaxRequests),
+		searches:   make(chan struct{}, max(1, min(searches, o.MaxRequests/8))),
+		bodies:     make(chan struct{}, max(1, o.MaxRequests-(o.MaxRequests+7)/8)),
 	}
 	r.standing.now, r.standing.turn = o.Now, make(chan struct{}, 1)
 	r.pool = newTransport(o, r.guard, config, o.Proxy.ProxyFunc())

@@ -93,7 +93,7 @@ func (r *Repository) fetch(ctx context.Context, q query, ask asker) (*answer, []
 		if err != nil {
 			return nil, nil, err
 		}
-		body, err := r.readAll(ctx, q, a)
+		body, err := r.registry.readAll(ctx, q, a)
 		var f *failure
 		if err == nil || n == bodyAttempts || !errors.As(err, &f) || !f.again {
 			return a, body, err
@@ -101,20 +101,23 @@ func (r *Repository) fetch(ctx context.Context, q query, ask asker) (*answer, []
 	}
 }
 
-func (r *Repository) readAll(ctx context.Context, q query, a *answer) ([]byte, error) {
+func (r *Registry) readAll(ctx context.Context, q query, a *answer) ([]byte, error) {
 	defer a.Body.Close()
 	if q.method == http.MethodHead {
 		return nil, nil
 	}
 	limit := int64(maxList)
-	if q.kind == KindManifest {
+	switch q.kind {
+	case KindManifest:
 		limit = maxManifest
+	case KindSearch:
+		limit = maxSearch
 	}
 	if a.ContentLength > limit {
 		return nil, broken("its answer has %d bytes, more than the %d allowed", a.ContentLength, limit)
 	}
 	body, err := io.ReadAll(io.LimitReader(a.Body, limit+1))
-	r.registry.events.Received(r.registry.host, q.kind, int64(len(body)))
+	r.events.Received(r.host, q.kind, int64(len(body)))
 	switch {
 	case err != nil:
 		return nil, judgeError(ctx, fmt.Errorf("reading the answer: %w", err))

@@ -127,7 +127,7 @@ func (r *Registry) follow(ctx context.Context, s *session, q query) (*answer, er
 		if !home {
 			s = r.anonymous
 		}
-		e := &exchange{kind: q.kind, own: home}
+		e := &exchange{kind: q.kind, own: home && q.kind != KindSearch}
 		resp, err := r.send(ctx, s, q, to, e)
 		if err != nil {
 			return nil, err
