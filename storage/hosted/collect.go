@@ -89,7 +89,7 @@ func (r *run) collect(ctx context.Context) error {
 	if err := r.uploads(ctx); err != nil {
 		return err
 	}
-	first, err := r.g.look(ctx, r.now, r.progress)
+	first, err := r.g.look(ctx, r.now, r.grace, r.progress)
 	if err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ func (r *run) collect(ctx context.Context) error {
 	}
 	last := first
 	if len(r.suspects) > 0 {
-		if last, err = r.g.look(ctx, r.now, r.progress); err != nil {
+		if last, err = r.g.look(ctx, r.now, r.grace, r.progress); err != nil {
 			return err
 		}
 	}
@@ -124,7 +124,8 @@ func (r *run) suspect(ctx context.Context, needed *marks) error {
 			if err != nil {
 				return err
 			}
-			if !r.old(info) || needed.needed(info.Key) || !collectable(info.Key) {
+			ended := info.Size == int64(tombstoneSize)
+			if !r.old(info) || !ended && (needed.needed(info.Key) || !collectable(info.Key)) {
 				continue
 			}
 			if len(r.suspects) == mostSuspects {
@@ -141,7 +142,7 @@ func (r *run) suspect(ctx context.Context, needed *marks) error {
 // old: nobody has touched it for the grace.
 func (r *run) old(info storage.Info) bool { return r.now.Sub(info.Modified) > r.grace }
 
-// collectable: tags end with their manifest, and manifests only where they are needed by something.
+// collectable: everything but tags, which end with their manifest.
 func collectable(key string) bool {
 	_, rest, _ := strings.Cut(strings.TrimPrefix(key, repoFolder), "/")
 	return !strings.HasPrefix(key, repoFolder) || !strings.HasPrefix(rest, "tags/")

@@ -37,7 +37,7 @@ func (r Repo) DeleteManifest(ctx context.Context, d digest.Digest) error {
 
 func (r Repo) deleteManifest(ctx context.Context, d digest.Digest) error {
 	record, _, err := r.g.read(ctx, manifestKey(r.name, d))
-	if errors.Is(err, storage.ErrNotFound) {
+	if h, _, _ := cutManifest(record); errors.Is(err, storage.ErrNotFound) || h.Pending {
 		return fmt.Errorf("%s: %w", d, ErrManifestUnknown)
 	}
 	if err != nil {
@@ -68,7 +68,7 @@ func (r Repo) endManifest(ctx context.Context, d digest.Digest) error {
 // unpublish removes what leads to a manifest that has ended, unless it is pushed again meanwhile.
 func (r Repo) unpublish(ctx context.Context, d digest.Digest, record []byte) error {
 	gone := func(ctx context.Context) (bool, error) {
-		_, _, err := r.g.read(ctx, manifestKey(r.name, d))
+		_, _, err := r.g.read(ctx, manifestKey(r.name, d)) // one that is pending is not gone
 		if errors.Is(err, storage.ErrNotFound) {
 			return true, nil
 		}
@@ -77,7 +77,7 @@ func (r Repo) unpublish(ctx context.Context, d digest.Digest, record []byte) err
 	if err := r.untag(ctx, d, gone); err != nil {
 		return err
 	}
-	m, err := decodeManifest(d, record)
+	m, _, err := decodeManifest(d, record)
 	if err != nil {
 		return nil // damaged: the collector finds what it left among the referrers
 	}

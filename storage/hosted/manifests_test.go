@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/entrepot/entrepot/storage/storagetest"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -260,5 +261,32 @@ func TestDamagedManifestIsNotServedAndHealed(t *testing.T) {
 	s.pushManifest("r", b)
 	if _, err := s.Repo("r").Manifest(t.Context(), "v1"); err != nil {
 		t.Errorf("after another push: %v", err)
+	}
+}
+
+// TestPushOfAManifestThatIsCutOff fails each operation of a push of a manifest with a subject for good, as a crash would:
+// the manifest is then seen with all that leads to it, or not at all.
+func TestPushOfAManifestThatIsCutOff(t *testing.T) {
+	subject := digest.FromString("subject")
+	for n := int64(1); ; n++ {
+		s := newSite(t)
+		config, _ := random(10)
+		s.pushBlob("r", config)
+		b := bytes.Replace(imageOf(config), []byte(`{`), fmt.Appendf(nil,
+			`{"subject":{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":%q,"size":5},`, subject), 1)
+		failing := storagetest.NewFailing(s.store, storagetest.Failure{N: n, Onward: true})
+		_, err := newSiteOver(t, s.clock, failing).Repo("r").PutManifest(t.Context(), ManifestPush{Bytes: b, Tags: []string{"v1"}})
+		_, notSeen := s.Repo("r").Manifest(t.Context(), string(digest.FromBytes(b)))
+		_, notTagged := s.Repo("r").Manifest(t.Context(), "v1")
+		listed, _, listErr := s.Repo("r").Referrers(t.Context(), subject, "", -1, "")
+		if listErr != nil || (len(listed) == 1) != (notSeen == nil) {
+			t.Errorf("cut at operation %d: the manifest reads as %v, its subject has %d referrers, %v", n, notSeen, len(listed), listErr)
+		}
+		if err == nil && notTagged != nil {
+			t.Errorf("cut at operation %d: the push succeeds, and the tag reads as %v", n, notTagged)
+		}
+		if !failing.Failed() {
+			break
+		}
 	}
 }

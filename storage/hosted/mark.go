@@ -38,6 +38,7 @@ func (m *marks) needed(key string) bool {
 type survey struct {
 	g     *Registry
 	now   time.Time // by the store's clock, when the run began
+	grace time.Duration
 	marks *marks
 	usage Usage
 	tell  func() // called now and then
@@ -45,8 +46,8 @@ type survey struct {
 
 // look reads every manifest of every repository. It ends at the first that it cannot read: what is not known to be
 // needless is needed.
-func (g *Registry) look(ctx context.Context, now time.Time, tell func(Usage)) (*survey, error) {
-	s := &survey{g: g, now: now, marks: newMarks(), usage: Usage{Counted: now, Repositories: map[string]RepoUsage{}}}
+func (g *Registry) look(ctx context.Context, now time.Time, grace time.Duration, tell func(Usage)) (*survey, error) {
+	s := &survey{g: g, now: now, grace: grace, marks: newMarks(), usage: Usage{Counted: now, Repositories: map[string]RepoUsage{}}}
 	s.tell = func() { tell(s.usage) }
 	for repo, err := range g.repos(ctx) {
 		if err == nil {
@@ -89,9 +90,10 @@ func (g *Registry) firstAfter(ctx context.Context, folder, after string) (string
 
 // found is a manifest that a survey read.
 type found struct {
-	doc   document
-	size  int64
-	young bool
+	doc     document
+	size    int64
+	age     time.Duration
+	pending bool // by a push that goes on, or that has died
 }
 
 func (s *survey) repo(ctx context.Context, repo string) error {
@@ -105,17 +107,53 @@ func (s *survey) repo(ctx context.Context, repo string) error {
 			return err
 		}
 	}
+	for d, m := range manifests {
+		if m.pending {
+			s.pending(repo, d, m)
+			delete(kept, d)
+		}
+	}
+	for d, m := range kept {
+		s.need(repo, d, m)
+	}
+	s.marks.need(nameKey(repo))
+	if len(kept) > 0 {
+		s.count(repo, kept)
+	}
+	return nil
+}
+
+// need marks what a manifest that stays needs.
+func (s *survey) need(repo string, d digest.Digest, m found) {
+	s.marks.need(manifestKey(repo, d))
+	if m.doc.subject != nil {
+		s.marks.need(referrerKey(repo, m.doc.subject.Digest, d))
+	}
+	s.needBlobs(repo, m)
+}
+
+func (s *survey) needBlobs(repo string, m found) {
+	for _, b := range m.doc.named {
+		s.marks.need(holdKey(b, repo))
+		s.marks.need(blobKey(b))
+	}
+}
+
+// pending marks what a manifest needs that is being pushed. If it is old, its push has most likely died, and it may end
+// itself; but its blobs may not before it has: until then the push may wake up.
+func (s *survey) pending(repo string, d digest.Digest, m found) {
+	if m.age > s.grace {
+		s.needBlobs(repo, m)
+		return
+	}
+	s.need(repo, d, m)
+}
+
+// count adds up what the manifests of a repository take.
+func (s *survey) count(repo string, kept map[digest.Digest]found) {
 	var usage RepoUsage
 	own := map[digest.Digest]struct{}{} // blobs counted for this repository
-	for d, m := range kept {
-		s.marks.need(manifestKey(repo, d))
-		if m.doc.subject != nil {
-			s.marks.need(referrerKey(repo, m.doc.subject.Digest, d))
-		}
-		for _, b := range m.doc.named {
-			s.marks.need(holdKey(b, repo))
-			s.marks.need(blobKey(b))
-		}
+	for _, m := range kept {
 		usage.Manifests++
 		usage.Bytes += m.size
 		s.usage.Bytes += m.size
@@ -130,10 +168,8 @@ func (s *survey) repo(ctx context.Context, repo string) error {
 			}
 		}
 	}
-	s.marks.need(nameKey(repo))
 	s.usage.Manifests += usage.Manifests
 	s.usage.Repositories[repo] = usage
-	return nil
 }
 
 func (s *survey) manifests(ctx context.Context, repo string) (map[digest.Digest]found, error) {
@@ -157,7 +193,7 @@ func (s *survey) manifests(ctx context.Context, repo string) (map[digest.Digest]
 		if err != nil {
 			return nil, fmt.Errorf("manifest %s of hosted %s: %w; push it again, or delete it", d, repo, err)
 		}
-		m.young = s.now.Sub(info.Modified) <= s.g.untagged
+		m.age = s.now.Sub(info.Modified)
 		all[d] = m
 	}
 	return all, nil
@@ -168,12 +204,12 @@ func (s *survey) manifest(ctx context.Context, key string, d digest.Digest) (fou
 	if err != nil {
 		return found{}, err
 	}
-	m, err := decodeManifest(d, record)
+	m, h, err := decodeManifest(d, record)
 	if err != nil {
 		return found{}, err
 	}
 	doc, err := parseDocument(m.MediaType, m.Bytes)
-	return found{doc: doc, size: int64(len(m.Bytes))}, err
+	return found{doc: doc, size: int64(len(m.Bytes)), pending: h.Pending}, err
 }
 
 // kept gives the manifests of a repository that are young or tagged, and those that they keep: an index its manifests,
@@ -185,7 +221,7 @@ func (s *survey) kept(ctx context.Context, repo string, all map[digest.Digest]fo
 		if m.doc.subject != nil {
 			referrers[m.doc.subject.Digest] = append(referrers[m.doc.subject.Digest], d)
 		}
-		if m.young {
+		if m.age <= s.g.untagged {
 			next = append(next, d)
 		}
 	}

@@ -13,7 +13,8 @@ import (
 // referrersSize bounds a page of referrers, in bytes of their records: annotations may be long.
 const referrersSize = 3 << 20
 
-// putReferrer lists the manifest among those that refer to its subject, which need not be there.
+// putReferrer lists the manifest among those that refer to its subject, which need not be there. It is written while the
+// manifest is pending, so that whoever sees the manifest sees it here, and after the collector could see the manifest.
 func (w *manifestWrite) putReferrer(ctx context.Context) error {
 	if w.doc.subject == nil {
 		return nil
@@ -64,6 +65,11 @@ func (r Repo) referrers(ctx context.Context, prefix, artifactType string, n int,
 		}
 		if err != nil {
 			return nil, false, err
+		}
+		if seen, err := r.sees(ctx, d.Digest); err != nil {
+			return nil, false, err
+		} else if !seen {
+			continue // being pushed, or being deleted
 		}
 		size += info.Size
 		if len(all) == n || len(all) > 0 && size > referrersSize {

@@ -115,6 +115,9 @@ func (r Repo) PushBlob(ctx context.Context, d digest.Digest, body io.Reader, siz
 		// The collector does this too if it fails here.
 		_ = r.CancelUpload(context.WithoutCancel(ctx), id)
 	}
+	if errors.Is(err, ErrUploadUnknown) {
+		err = r.wrap("push blob", fmt.Errorf("the upload was collected while it went on: %w", ErrConflict))
+	}
 	return err
 }
 
