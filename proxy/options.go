@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"slices"
 	"time"
 
 	"github.com/entrepot/entrepot/cache"
+	"github.com/entrepot/entrepot/proxy/upstream"
 	"github.com/entrepot/entrepot/storage/hosted"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -24,6 +26,7 @@ type Manifests interface {
 	Tags(ctx context.Context, l cache.Lister, n int, last string) (tags []string, more bool, warning string, err error)
 	Referrers(ctx context.Context, l cache.Lister, d digest.Digest) (index ocispec.Index, warning string, err error)
 	Names(ctx context.Context, registry string, n int, last string) (names []string, more bool, err error)
+	Search(ctx context.Context, term string) iter.Seq2[cache.Repo, error]
 }
 
 // Blobs answers for blobs. CachedBlobs makes one of *cache.Blobs.
@@ -61,6 +64,8 @@ type Registry struct {
 	Repository func(name string) Repository // keeps name
 	// Private: it is asked with credentials, and what they open is not for everybody who reaches this server.
 	Private bool
+	// Search asks its own search; nil where there is none. What it finds is for everybody: it is asked without a credential.
+	Search func(ctx context.Context, term string, n int) ([]upstream.SearchResult, error)
 }
 
 // Options: Names, Registries, Manifests, Blobs and Hosted are needed, the rest is optional.
