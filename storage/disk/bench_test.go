@@ -1,9 +1,12 @@
 package disk
 
 import (
+	"crypto/sha256"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -38,6 +41,99 @@ func BenchmarkCreate(b *testing.B) {
 			})
 		})
 	}
+}
+
+const largePut = 1 << 30
+
+// BenchmarkPutLarge hashes what it stores, as a push does, beside a loop that does no more than write, hash and fsync.
+func BenchmarkPutLarge(b *testing.B) {
+	b.Run("store", func(b *testing.B) {
+		s := benchStore(b)
+		b.SetBytes(largePut)
+		b.ReportAllocs()
+		for b.Loop() {
+			hash := sha256.New()
+			if err := s.Put(b.Context(), "large", io.TeeReader(&pattern{largePut}, hash), largePut); err != nil {
+				b.Fatal(err)
+			}
+			mustDelete(b, s)
+		}
+	})
+	b.Run("loop", func(b *testing.B) {
+		dir := b.TempDir()
+		b.SetBytes(largePut)
+		for b.Loop() {
+			path := filepath.Join(dir, "large")
+			if err := writeHashSync(path, &pattern{largePut}); err != nil {
+				b.Fatal(err)
+			}
+			b.StopTimer()
+			if err := os.Remove(path); err != nil {
+				b.Fatal(err)
+			}
+			b.StartTimer()
+		}
+	})
+	b.Run("store, 16 at once", func(b *testing.B) {
+		s := benchStore(b)
+		b.SetBytes(largePut)
+		b.ReportAllocs()
+		for b.Loop() {
+			var all sync.WaitGroup
+			for i := range 16 {
+				all.Go(func() {
+					if err := s.Put(b.Context(), fmt.Sprintf("large%d", i), &pattern{largePut / 16}, largePut/16); err != nil {
+						b.Error(err)
+					}
+				})
+			}
+			all.Wait()
+		}
+	})
+}
+
+func mustDelete(b *testing.B, s *Store) {
+	b.StopTimer()
+	defer b.StartTimer()
+	if err := s.Delete(b.Context(), "large"); err != nil {
+		b.Fatal(err)
+	}
+}
+
+func writeHashSync(path string, body io.Reader) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	hash, buf := sha256.New(), make([]byte, 1<<20)
+	for {
+		n, err := body.Read(buf)
+		if n > 0 {
+			_, _ = hash.Write(buf[:n]) // never fails
+			if _, err := f.Write(buf[:n]); err != nil {
+				return err
+			}
+		}
+		if err == io.EOF {
+			return f.Sync()
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// pattern is a body of so many bytes that costs nothing to read.
+type pattern struct{ left int64 }
+
+func (p *pattern) Read(b []byte) (int, error) {
+	if p.left == 0 {
+		return 0, io.EOF
+	}
+	n := min(int64(len(b)), p.left)
+	p.left -= n
+	return int(n), nil
 }
 
 func BenchmarkGet(b *testing.B) {

@@ -32,7 +32,13 @@ type file interface {
 
 type osFiles struct{}
 
-func (osFiles) Create(folder string) (file, error) { return os.CreateTemp(folder, "") }
+func (osFiles) Create(folder string) (file, error) {
+	f, err := os.CreateTemp(folder, "")
+	if err != nil {
+		return nil, err
+	}
+	return &osFile{File: f}, nil
+}
 
 func (osFiles) Link(path, folder string) (string, error) {
 	name := filepath.Join(folder, rand.Text())
@@ -42,6 +48,24 @@ func (osFiles) Link(path, folder string) (string, error) {
 func (osFiles) Rename(from, to string) error { return os.Rename(from, to) }
 func (osFiles) Remove(path string) error     { return os.Remove(path) }
 func (osFiles) Mkdir(path string) error      { return os.Mkdir(path, 0o700) }
+
+// writebackStep is how many bytes are written before the disk is told to begin with them.
+const writebackStep = 8 << 20
+
+type osFile struct {
+	*os.File
+	written, begun int64
+}
+
+func (f *osFile) Write(p []byte) (int, error) {
+	n, err := f.File.Write(p)
+	f.written += int64(n)
+	if f.written-f.begun >= writebackStep {
+		startWriteback(f.File, f.begun, f.written-f.begun)
+		f.begun = f.written
+	}
+	return n, err
+}
 
 // Rmdir is not os.Remove, which would take a file too.
 func (osFiles) Rmdir(path string) error {
