@@ -78,6 +78,7 @@ func proxyOptions(c Config, a *application, answers *metrics.HTTP) proxy.Options
 		o.Registries[up.Host()] = proxy.Registry{
 			Repository: func(name string) proxy.Repository { return up.Repository(name) },
 			Private:    block.guarded(c.DockerConfig),
+			Search:     up.Search,
 		}
 	}
 	return o
