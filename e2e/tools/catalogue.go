@@ -45,6 +45,18 @@ func Distribution() Tool {
 		Programs: map[string]string{"registry": "cmd/registry"}}
 }
 
+// Helm pushes charts as OCI artifacts.
+func Helm() Tool {
+	return Tool{Name: "helm", Module: "helm.sh/helm/v3", Version: "v3.22.0",
+		Programs: map[string]string{"helm": "cmd/helm"}}
+}
+
+// Cosign signs images and keeps the signatures beside them in the registry.
+func Cosign() Tool {
+	return Tool{Name: "cosign", Module: "github.com/sigstore/cosign/v3", Version: "v3.1.3",
+		Programs: map[string]string{"cosign": "cmd/cosign"}}
+}
+
 // Compose is the `docker compose` plugin.
 func Compose() Tool {
 	return Tool{Name: "compose", Module: "github.com/docker/compose/v5", Version: "v5.5.1",
@@ -53,5 +65,5 @@ func Compose() Tool {
 
 // All lists every tool, the slow builds last.
 func All() []Tool {
-	return []Tool{Crane(), Regctl(), Runc(), Containerd(), Compose(), Buildkit(), Distribution(), Dockerd29()}
+	return []Tool{Crane(), Regctl(), Runc(), Containerd(), Compose(), Buildkit(), Helm(), Distribution(), Cosign(), Dockerd29()}
 }
