@@ -22,6 +22,7 @@ const (
 	KindCDN          Kind = "cdn"
 	KindTags         Kind = "tags"
 	KindReferrers    Kind = "referrers"
+	KindSearch       Kind = "search"
 	KindOther        Kind = "other"
 )
 

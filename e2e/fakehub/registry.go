@@ -32,6 +32,8 @@ func kindOf(r *http.Request, what string) Kind {
 	switch {
 	case r.URL.Path == "/v2/":
 		return KindPing
+	case r.URL.Path == "/v1/search":
+		return KindSearch
 	case what == "manifests" && head:
 		return KindManifestHead
 	case what == "manifests":
@@ -61,6 +63,8 @@ func (h *Hub) serveRegistry(w http.ResponseWriter, r *http.Request) {
 		if h.authorised(x, "") {
 			x.w.Write([]byte("{}"))
 		}
+	case x.kind == KindSearch: // for everybody, as Hub's is
+		h.serveSearch(x)
 	case what == "":
 		x.fail(http.StatusNotFound, "NOT_FOUND", "page not found")
 	case h.authorised(x, name):
