@@ -46,6 +46,27 @@ func TestReferencesAsPeopleWriteThem(t *testing.T) {
 	}
 }
 
+func TestRepositoriesMayBeCachedOrHosted(t *testing.T) {
+	names := load(t, "HOSTED=team").names()
+	hub := func(name string) cache.Repo { return cache.Repo{Registry: "docker.io", Name: name} }
+	for text, want := range map[string]repository{
+		"":              {all: true},
+		"nginx":         {cached: hub("library/nginx"), hosted: "nginx"},
+		"library/nginx": {cached: hub("library/nginx")},
+		"team/app":      {hosted: "team/app"},
+		"gcr.io/a/b":    {cached: cache.Repo{Registry: "gcr.io", Name: "a/b"}},
+	} {
+		if got, err := parseRepository(&names, text); err != nil || got != want {
+			t.Errorf("%q: got %+v, %v, want %+v", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"nginx:1", "team/app@sha256:abc", "Nginx", "unknown.example/a", "team/APP"} {
+		if got, err := parseRepository(&names, text); err == nil {
+			t.Errorf("%q: got %+v", text, got)
+		}
+	}
+}
+
 func FuzzReference(f *testing.F) {
 	for _, seed := range []string{"nginx", "gcr.io/a/b:c", "a@sha256:00", "::@@//", "docker.io/"} {
 		f.Add(seed)

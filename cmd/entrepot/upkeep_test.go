@@ -194,7 +194,7 @@ func TestRoundsOfTheCommand(t *testing.T) {
 			rounds := 0
 			u, _ := testUpkeep(&fakeHosted{collect: func(_ context.Context, o hosted.CollectOptions) (hosted.CollectReport, error) {
 				rounds++
-				if o.DryRun != c.dry || o.Grace != time.Minute {
+				if o.DryRun != c.dry || o.Grace != time.Minute || !o.Full {
 					t.Errorf("round %d is asked for %+v", rounds, o)
 				}
 				return c.finds[rounds-1], nil
