@@ -11,8 +11,11 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// maxMembers bounds the members of one object that are read: more are nobody's manifest.
-const maxMembers = 10_000
+// What is read of one object and one list: more are nobody's manifest, and would be large in memory.
+const (
+	maxMembers     = 10_000
+	maxDescriptors = 100_000
+)
 
 // written is a manifest as it is written, with nothing checked but the types of its values.
 type written struct {
@@ -138,7 +141,9 @@ func (r *documentReader) descriptors() (all []descriptor, err error) {
 		if d == nil {
 			return nil, invalid("a descriptor is null")
 		}
-		all = append(all, *d)
+		if all = append(all, *d); len(all) > maxDescriptors {
+			return nil, invalid("a list has more than %d descriptors", maxDescriptors)
+		}
 	}
 	_, err = r.Token() // the bracket
 	return all, err

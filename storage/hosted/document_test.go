@@ -174,6 +174,7 @@ func TestWhatIsNoManifest(t *testing.T) {
 		{"text behind it", ociManifest, ociImage("") + "x", "not JSON"},
 		{"other text than UTF-8", ociManifest, ociImage(",\"x\":\"\xff\""), "UTF-8"},
 		{"too deep", ociManifest, ociImage(`,"x":` + strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000)), "not JSON"},
+		{"too many descriptors", ociIndex, indexOf(strings.Repeat("{},", maxDescriptors) + "{}"), "descriptors"},
 		{"too many members", ociManifest, ociImage(manyMembers(maxMembers)), "members"},
 
 		{"declared as something else", ociIndex, ociImage(""), "declared as"},
