@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"crypto/tls"
 	"errors"
 	"io"
 	"math"
@@ -37,9 +36,8 @@ type conn struct {
 
 // connOf finds our connection below what the server was given; nil if there is none, which only tests see.
 func connOf(c net.Conn) (below *conn, plain bool) {
-	if t, ok := c.(*tls.Conn); ok {
-		below, _ = t.NetConn().(*conn)
-		return below, false
+	if s, ok := c.(*secured); ok {
+		return s.below, false
 	}
 	below, plain = c.(*conn)
 	return below, plain

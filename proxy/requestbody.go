@@ -53,12 +53,9 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	}
 	n, err := b.ctx.RequestBodyStream().Read(p)
 	b.n += int64(n)
-	switch {
-	case b.size >= 0 && b.n > b.size:
-		b.err = newError(CodeSizeInvalid, fmt.Sprintf("the body is longer than the %d bytes that Content-Range says", b.size))
-	case err == io.EOF:
+	if err == io.EOF {
 		b.err = b.end()
-	case err != nil:
+	} else if err != nil {
 		b.err = broken(err)
 	}
 	return n, b.err
@@ -67,12 +64,10 @@ func (b *requestBody) Read(p []byte) (int, error) {
 // end is what the end of the HTTP library's stream means.
 func (b *requestBody) end() error {
 	switch {
-	case b.length >= 0 && b.n < b.length:
-		return newError(CodeSizeInvalid, fmt.Sprintf("the body was cut off after %d of %d bytes", b.n, b.length))
+	case b.size >= 0 && b.n != b.size:
+		return newError(CodeSizeInvalid, fmt.Sprintf("the body ended after %d bytes, and %d were announced", b.n, b.size))
 	case b.length < 0 && b.conn != nil && b.conn.sawEOF.Load():
 		return newError(CodeSizeInvalid, fmt.Sprintf("the body was cut off after %d bytes", b.n))
-	case b.size >= 0 && b.n < b.size:
-		return newError(CodeSizeInvalid, fmt.Sprintf("the body has %d bytes, and Content-Range says %d", b.n, b.size))
 	}
 	return io.EOF
 }

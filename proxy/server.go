@@ -19,7 +19,7 @@ const (
 	bodyPrefix  = 1        // of a request body, read before the handler runs. Everything else is left unread
 )
 
-// Server answers the pull side of the distribution specification over HTTP/1.1.
+// Server answers the distribution specification over HTTP/1.1.
 type Server struct {
 	o     Options
 	names *Names
@@ -86,7 +86,7 @@ func (s *Server) Serve(l net.Listener) error {
 	}
 	var outer net.Listener = ours
 	if s.tls != nil {
-		outer = tls.NewListener(ours, s.tls)
+		outer = securedListener{ours, s.tls}
 	}
 	err := s.http.Serve(outer)
 	if s.stopping.Load() {
