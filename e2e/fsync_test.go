@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,8 +20,8 @@ import (
 	"github.com/entrepot/entrepot/e2e/tools"
 )
 
-// A process that was killed leaves its writes to the kernel; a power cut does not. So the system calls are looked at: what a
-// 201 stands for was made durable before the 201 was written.
+// A process that was killed leaves its writes to the kernel; a power cut does not. So the system calls are looked at: what an
+// answer stands for was made durable before the answer was written.
 func TestAcknowledgedPushesAreOnStableStorage(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("strace is Linux's")
@@ -29,36 +30,58 @@ func TestAcknowledgedPushesAreOnStableStorage(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := server.Start(t, server.Options{Env: map[string]string{"DEFAULT_UPSTREAM": "none", "ACCESS_LOG": "off"}})
-	c, img := newClient(t, s), fakehub.NewImage(fakehub.Spec{Layers: []int64{3 << 20}})
-	for _, push := range []struct {
-		name string
-		what func(context.Context) error
-		want []string // folders below objects/hosted that get files
+	c, repo := newClient(t, s), "team/app"
+	img := fakehub.NewImage(fakehub.Spec{Layers: []int64{3 << 20, 2 << 20}})
+	blob := func(b fakehub.Blob) func(context.Context) error {
+		return func(ctx context.Context) error { return c.pushBlob(ctx, repo, b) }
+	}
+	remove := func(ref string) func(context.Context) error {
+		return func(ctx context.Context) error {
+			if a := c.send(ctx, http.MethodDelete, manifestPath(repo, ref), nil, 0); a.status != http.StatusAccepted {
+				return fmt.Errorf("delete %s: status %d, %v: %.300s", ref, a.status, a.err, a.body)
+			}
+			return nil
+		}
+	}
+	for _, step := range []struct {
+		name   string
+		do     func(context.Context) error
+		status int      // of the last answer
+		want   []string // folders below objects/hosted that get files
 	}{
-		{"config", func(ctx context.Context) error { return c.pushBlob(ctx, "team/app", img.Config) }, []string{"parts", "blobs", "holds"}},
-		{"layer", func(ctx context.Context) error { return c.pushBlob(ctx, "team/app", img.Layers[0]) }, []string{"parts", "blobs", "holds"}},
-		{"manifest", func(ctx context.Context) error { return c.pushManifest(ctx, "team/app", "1", img.Manifest) }, []string{"names", "repos"}},
+		{"push of a config", blob(img.Config), 201, []string{"parts", "blobs", "holds"}},
+		{"push of a layer", blob(img.Layers[0]), 201, []string{"parts", "blobs", "holds"}},
+		{"push of a layer as docker does", func(ctx context.Context) error { return c.streamBlob(ctx, repo, img.Layers[1]) }, 201, []string{"parts", "blobs", "holds"}},
+		{"push of a manifest", func(ctx context.Context) error { return c.pushManifest(ctx, repo, "1", img.Manifest) }, 201, []string{"names", "repos"}},
+		{"another tag", func(ctx context.Context) error { return c.pushManifest(ctx, repo, "2", img.Manifest) }, 201, []string{"repos"}},
+		{"deletion of a tag", remove("2"), 202, []string{"repos"}},
+		{"deletion of a manifest", remove(img.Manifest.Digest.String()), 202, []string{"repos"}},
 	} {
-		t.Run(push.name, func(t *testing.T) {
+		t.Run(step.name, func(t *testing.T) {
 			calls := traced(t, s, func() {
-				if err := push.what(t.Context()); err != nil {
+				if err := step.do(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 			})
-			wantDurable(t, calls, filepath.Join(s.Data, "objects", "hosted"), push.want)
+			wantDurable(t, calls, step.status, filepath.Join(s.Data, "objects", "hosted"), step.want)
 		})
 	}
 }
 
-// wantDurable fails the test unless every file that got a name below dir before the 201 was durable by then: its content
-// before it got the name, its name, and the names of the folders that were made for it.
-func wantDurable(t *testing.T, calls []call, dir string, want []string) {
+// wantDurable fails the test unless every file that got a name below dir before the last answer was durable by then: its
+// content before it got the name, its name, and the names of the folders that were made for it. What is deleted gets a
+// tombstone in its place first.
+func wantDurable(t *testing.T, calls []call, status int, dir string, want []string) {
 	t.Helper()
-	at := slices.IndexFunc(calls, func(c call) bool { return strings.Contains(c.args, `"HTTP/1.1 201`) })
-	if at < 0 {
-		t.Fatalf("no 201 in %d system calls", len(calls))
+	var answer call
+	for _, c := range calls {
+		if strings.Contains(c.args, fmt.Sprintf(`"HTTP/1.1 %d`, status)) {
+			answer = c
+		}
 	}
-	answer := calls[at]
+	if answer.name == "" {
+		t.Fatalf("no answer with status %d in %d system calls", status, len(calls))
+	}
 	synced := func(path string, after, before int) bool {
 		return slices.ContainsFunc(calls, func(c call) bool {
 			return c.is("fsync", "fdatasync") && c.file() == path && c.begin > after && c.end < before
@@ -79,17 +102,17 @@ func wantDurable(t *testing.T, calls []call, dir string, want []string) {
 				t.Errorf("%s got its name %s before its content was synced", from, to)
 			}
 			if !synced(filepath.Dir(to), c.end, answer.begin) {
-				t.Errorf("the folder of %s was not synced between the rename and the 201", to)
+				t.Errorf("the folder of %s was not synced between the rename and the answer", to)
 			}
 		case c.is("mkdir", "mkdirat") && strings.HasPrefix(paths[0]+"/", dir+"/"):
 			if !synced(filepath.Dir(paths[0]), c.end, answer.begin) {
-				t.Errorf("the folder above %s was not synced between the mkdir and the 201", paths[0])
+				t.Errorf("the folder above %s was not synced between the mkdir and the answer", paths[0])
 			}
 		}
 	}
 	for _, kind := range want {
 		if !slices.Contains(got, kind) {
-			t.Errorf("no file was made below %s/%s before the 201: only in %q", dir, kind, got)
+			t.Errorf("no file was made below %s/%s before the answer: only in %q", dir, kind, got)
 		}
 	}
 }
@@ -114,7 +137,7 @@ type call struct {
 
 var (
 	traceLine  = regexp.MustCompile(`^(\d+) +(<\.\.\. )?(\w+)(?:\(| resumed>)(.*)\n$`)
-	descriptor = regexp.MustCompile(`^\d+<([^>]*)>`)
+	fdArgument = regexp.MustCompile(`^\d+<([^>]*)>`)
 	quoted     = regexp.MustCompile(`"([^"]*)"`)
 )
 
@@ -122,7 +145,7 @@ func (c call) is(names ...string) bool { return slices.Contains(names, c.name) }
 
 // file is the path of the descriptor that the call was given.
 func (c call) file() string {
-	if m := descriptor.FindStringSubmatch(c.args); m != nil {
+	if m := fdArgument.FindStringSubmatch(c.args); m != nil {
 		return m[1]
 	}
 	return ""

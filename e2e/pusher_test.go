@@ -63,15 +63,31 @@ func section(c fakehub.Content, from, to int64) io.Reader {
 
 // pushBlob pushes by POST and PUT.
 func (c *client) pushBlob(ctx context.Context, repo string, b fakehub.Blob) error {
-	a := c.send(ctx, http.MethodPost, "/v2/"+repo+"/blobs/uploads/", nil, 0)
-	if a.err != nil || a.status != http.StatusAccepted {
-		return fmt.Errorf("begin an upload: status %d, %v: %.300s", a.status, a.err, a.body)
-	}
-	at, err := a.location()
+	begun := c.send(ctx, http.MethodPost, "/v2/"+repo+"/blobs/uploads/", nil, 0)
+	at, err := begun.location()
 	if err != nil {
-		return err
+		return fmt.Errorf("begin an upload: %w: %.300s", err, begun.body)
 	}
-	a = c.send(ctx, http.MethodPut, withDigest(at, b.Digest), section(b.Content, 0, b.Size), b.Size, "Content-Type", "application/octet-stream")
+	return c.closeUpload(ctx, at, b, 0)
+}
+
+// streamBlob pushes as docker does: all of it by a PATCH that names no length, and an empty PUT.
+func (c *client) streamBlob(ctx context.Context, repo string, b fakehub.Blob) error {
+	begun := c.send(ctx, http.MethodPost, "/v2/"+repo+"/blobs/uploads/", nil, 0)
+	at, err := begun.location()
+	if err != nil {
+		return fmt.Errorf("begin an upload: %w: %.300s", err, begun.body)
+	}
+	sent := c.send(ctx, http.MethodPatch, at, section(b.Content, 0, b.Size), -1, "Content-Type", "application/octet-stream")
+	if at, err = sent.location(); err != nil {
+		return fmt.Errorf("send %s: %w: %.300s", b.Digest, err, sent.body)
+	}
+	return c.closeUpload(ctx, at, b, b.Size)
+}
+
+// closeUpload sends what is left of a blob with the digest.
+func (c *client) closeUpload(ctx context.Context, at string, b fakehub.Blob, from int64) error {
+	a := c.send(ctx, http.MethodPut, withDigest(at, b.Digest), section(b.Content, from, b.Size), b.Size-from, "Content-Type", "application/octet-stream")
 	if a.err != nil || a.status != http.StatusCreated {
 		return fmt.Errorf("push %s: status %d, %v: %.300s", b.Digest, a.status, a.err, a.body)
 	}
