@@ -169,6 +169,9 @@ func TestVerificationFindsDamage(t *testing.T) {
 		if err := json.Unmarshal([]byte(out), &v); err != nil || code != exitFailed {
 			t.Fatalf("verify: %d %v %s", code, err, out)
 		}
+		if !strings.Contains(out, `"damaged":[]`) {
+			t.Errorf("no damage in the cache is not an empty list: %s", out)
+		}
 		if len(v.Hosted.Damaged) != 1 || v.Hosted.Damaged[0] != string(layer) || v.Hosted.Blobs != 2 {
 			t.Errorf("report: %+v", v)
 		}

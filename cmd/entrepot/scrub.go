@@ -66,6 +66,11 @@ func (u *upkeep) verify(ctx context.Context, rate Size, tell func(verified)) (ve
 	})
 	all.Cached = verifiedCache(found)
 	u.counts.scrub.CachedDamaged(len(found.Damaged))
+	for _, damaged := range []*[]string{&all.Hosted.Damaged, &all.Cached.Damaged} {
+		if *damaged == nil {
+			*damaged = []string{} // a list in JSON too
+		}
+	}
 	return all, errors.Join(failed, err)
 }
 
