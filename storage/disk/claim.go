@@ -80,7 +80,8 @@ func (d *DataDir) begin(files files) error {
 	}
 	err = files.Remove(d.path("clean"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		// The last owner may have died between a write and its sync. From here on what it wrote is believed.
+		return syncAll(d.dir)
 	}
 	if err != nil {
 		return err
