@@ -148,36 +148,45 @@ func (g *Registry) fence(ctx context.Context, u uploadRecord) (owned bool, err e
 }
 
 // orphans deletes parts that no record names. An upload names each part before it has a byte, and a blob names it before the
-// upload ends: so what is in neither, looked at in this order, is nobody's.
+// upload ends: so what is there first, and then in neither, looked at in this order, is nobody's.
 func (r *run) orphans(ctx context.Context) error {
-	var old []string
+	named, err := r.g.namedParts(ctx)
+	if err != nil {
+		return err
+	}
+	var unnamed []string
 	for info, err := range r.g.store.List(ctx, partFolder, "") {
 		if err != nil {
 			return err
 		}
-		if r.old(info) {
-			old = append(old, strings.TrimPrefix(info.Key, partFolder))
+		if name := strings.TrimPrefix(info.Key, partFolder); r.old(info) && !named.needed(name) {
+			unnamed = append(unnamed, name)
 		}
-		if len(old) == mostSuspects {
+		if len(unnamed) == mostSuspects {
 			break
 		}
 	}
-	if len(old) == 0 {
+	if len(unnamed) == 0 {
 		return nil
 	}
-	named := newMarks()
-	if err := namesOf(ctx, r.g, uploadFolder, named, uploadRecord.partNames); err != nil {
+	if named, err = r.g.namedParts(ctx); err != nil {
 		return err
 	}
-	if err := namesOf(ctx, r.g, blobFolder, named, func(b blobRecord) []string { return b.end().Ended }); err != nil {
-		return err
-	}
-	old = slices.DeleteFunc(old, named.needed)
-	r.report.Orphans = len(old)
+	unnamed = slices.DeleteFunc(unnamed, named.needed)
+	r.report.Orphans = len(unnamed)
 	if r.dry {
 		return nil
 	}
-	return r.g.deleteParts(ctx, old)
+	return r.g.deleteParts(ctx, unnamed)
+}
+
+// namedParts gives the parts that uploads and blobs name, in that order: a part goes from the one to the other.
+func (g *Registry) namedParts(ctx context.Context) (*marks, error) {
+	named := newMarks()
+	if err := namesOf(ctx, g, uploadFolder, named, uploadRecord.partNames); err != nil {
+		return nil, err
+	}
+	return named, namesOf(ctx, g, blobFolder, named, func(b blobRecord) []string { return b.end().Ended })
 }
 
 // namesOf marks the parts that the records of a folder name.
