@@ -12,6 +12,11 @@ import (
 	"github.com/entrepot/entrepot/e2e/fakehub"
 )
 
+const (
+	afterKill       = "after the kill"
+	afterCollection = "after collection"
+)
+
 // check compares everything that can be read with the model. Nothing is written meanwhile, so what it finds must stay.
 func (c *crash) check(when string) {
 	k := &checker{crash: c, when: when, visible: map[fact]bool{}, whole: map[fact]bool{}}
@@ -120,6 +125,9 @@ func (k *checker) tags(repo string) {
 	var got struct{ Tags []string }
 	if a.status != http.StatusNotFound || want != nil {
 		k.decode(a, &got)
+	}
+	if k.when == afterKill { // a tag whose push met the deletion of its manifest may lead nowhere until it is collected
+		got.Tags = slices.DeleteFunc(got.Tags, func(tag string) bool { return slices.Contains(crashTags, tag) && !slices.Contains(want, tag) })
 	}
 	if slices.Sort(want); !slices.Equal(got.Tags, want) {
 		k.Errorf("%s: %s lists the tags %q, and serves %q", k.when, repo, got.Tags, want)

@@ -53,6 +53,7 @@ func TestKillsLoseNothing(t *testing.T) {
 	}
 	t.Logf("E2E_SEED=%d makes the same choices again; how the requests meet is up to the machine", seed)
 	c := newCrash(t)
+	c.start()
 	for round := range full(200, 20) {
 		c.round(round, rand.New(rand.NewPCG(seed, uint64(round))))
 		if t.Failed() {
@@ -93,10 +94,13 @@ func sha512Blob(seed uint64, size int64) fakehub.Blob {
 	return b
 }
 
-// round starts the server, lets the actors work, kills it, starts it again and looks at everything.
-func (c *crash) round(n int, choose *rand.Rand) {
+func (c *crash) start() {
 	c.server.Start()
 	c.killed.Store(false)
+}
+
+// round lets the actors work, kills the server, starts it again and looks at everything.
+func (c *crash) round(n int, choose *rand.Rand) {
 	c.collecting = choose.IntN(3) > 0
 	actors := []func(*actor){(*actor).push, (*actor).push, (*actor).push, (*actor).push, (*actor).remove}
 	if c.collecting {
@@ -112,13 +116,12 @@ func (c *crash) round(n int, choose *rand.Rand) {
 	c.server.Kill()
 	group.Wait()
 
-	c.server.Start()
+	c.start()
 	c.resumeUploads()
-	c.check("after the kill")
+	c.check(afterKill)
 	c.gc()
 	c.gc()
-	c.check("after collection")
-	c.server.Kill()
+	c.check(afterCollection)
 }
 
 // ask sends a request. Status 0 is for a server that died before it answered.
@@ -164,8 +167,6 @@ func (c *crash) gc() {
 
 // emptied deletes every manifest and collects: nothing may be left of what the kills broke off.
 func (c *crash) emptied() {
-	c.server.Start()
-	c.killed.Store(false)
 	for _, f := range c.model.all("manifest") {
 		c.ask(http.MethodDelete, manifestPath(f.repo, f.name), nil, 0)
 	}
