@@ -147,7 +147,7 @@ func (g *Registry) fence(ctx context.Context, u uploadRecord) (owned bool, err e
 	return owned, err
 }
 
-// orphans deletes parts that no record names. An upload names each part before it has a byte, and a blob names it before the
+// orphans deletes parts that no upload has and no blob is made of. An upload names each part before it has a byte, and a blob names it before the
 // upload ends: so what is there first, and then in neither, looked at in this order, is nobody's.
 func (r *run) orphans(ctx context.Context) error {
 	named, err := r.g.namedParts(ctx)
@@ -180,13 +180,13 @@ func (r *run) orphans(ctx context.Context) error {
 	return r.g.deleteParts(ctx, unnamed)
 }
 
-// namedParts gives the parts that uploads and blobs name, in that order: a part goes from the one to the other.
+// namedParts gives the parts that uploads have and blobs are made of, in that order: a part goes from the one to the other.
 func (g *Registry) namedParts(ctx context.Context) (*marks, error) {
 	named := newMarks()
 	if err := namesOf(ctx, g, uploadFolder, named, uploadRecord.partNames); err != nil {
 		return nil, err
 	}
-	return named, namesOf(ctx, g, blobFolder, named, func(b blobRecord) []string { return b.end().Ended })
+	return named, namesOf(ctx, g, blobFolder, named, blobRecord.partNames)
 }
 
 // namesOf marks the parts that the records of a folder name.

@@ -117,7 +117,7 @@ func (r *run) collect(ctx context.Context) error {
 	return nil
 }
 
-// suspect reads what is old and not needed, and buries old tombstones.
+// suspect reads what is not needed, and buries old tombstones. What is young and not needed is little: what is being pushed.
 func (r *run) suspect(ctx context.Context, needed *marks) error {
 	for _, folder := range []string{repoFolder, holdFolder, blobFolder, nameFolder} {
 		for info, err := range r.g.store.List(ctx, folder, "") {
@@ -125,7 +125,7 @@ func (r *run) suspect(ctx context.Context, needed *marks) error {
 				return err
 			}
 			ended := info.Size == int64(tombstoneSize)
-			if !r.old(info) || !ended && (needed.needed(info.Key) || !collectable(info.Key)) {
+			if ended && !r.old(info) || !ended && (needed.needed(info.Key) || !collectable(info.Key)) {
 				continue
 			}
 			if len(r.suspects) == mostSuspects {
@@ -140,7 +140,7 @@ func (r *run) suspect(ctx context.Context, needed *marks) error {
 }
 
 // old: nobody has touched it for the grace.
-func (r *run) old(info storage.Info) bool { return r.now.Sub(info.Modified) > r.grace }
+func (r *run) old(info storage.Info) bool { return r.now.Sub(info.Modified) >= r.grace }
 
 // collectable: everything but tags, which end with their manifest.
 func collectable(key string) bool {
@@ -148,11 +148,23 @@ func collectable(key string) bool {
 	return !strings.HasPrefix(key, repoFolder) || !strings.HasPrefix(rest, "tags/")
 }
 
+// dying: an earlier run has begun to end it. Its age is that of this beginning, and it has waited long enough before.
+func dying(key string, record []byte) bool {
+	if !strings.HasPrefix(key, blobFolder) && !strings.HasPrefix(key, holdFolder) {
+		return false
+	}
+	rec, err := decode[holdRecord](key, record)
+	return err == nil && rec.State != live
+}
+
+// read makes a record that is old, or about to end, a suspect, and buries a tombstone.
 func (r *run) read(ctx context.Context, info storage.Info) error {
 	record, v, err := r.g.read(ctx, info.Key)
 	switch {
 	case err == nil:
-		r.suspects = append(r.suspects, suspect{key: info.Key, record: record, version: v})
+		if r.old(info) || dying(info.Key, record) {
+			r.suspects = append(r.suspects, suspect{key: info.Key, record: record, version: v})
+		}
 	case !errors.Is(err, storage.ErrNotFound):
 		return err
 	case v != storage.Absent && !r.dry:

@@ -53,12 +53,17 @@ func (b blobRecord) names(name string) bool {
 	return slices.ContainsFunc(b.Parts, func(p part) bool { return p.Name == name }) || slices.Contains(b.Ended, name)
 }
 
+// partNames gives the parts that it is made of.
+func (b blobRecord) partNames() (names []string) {
+	for _, p := range b.Parts {
+		names = append(names, p.Name)
+	}
+	return names
+}
+
 // end gives the record of the blob without its bytes.
 func (b blobRecord) end() blobRecord {
-	for _, p := range b.Parts {
-		b.Ended = append(b.Ended, p.Name)
-	}
-	return blobRecord{State: gone, Ended: b.Ended}
+	return blobRecord{State: gone, Ended: append(b.partNames(), b.Ended...)}
 }
 
 // holdRecord says that a repository has a blob.
