@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/entrepot/entrepot/cache"
+	"github.com/entrepot/entrepot/storage"
+	"github.com/entrepot/entrepot/storage/hosted"
 )
 
 func TestAsRegistryError(t *testing.T) {
@@ -34,6 +36,18 @@ func TestAsRegistryError(t *testing.T) {
 		{"shutdown", context.Canceled, CodeUnavailable, 503, time.Second},
 		{"deadline", context.DeadlineExceeded, CodeUnavailable, 504, 0},
 		{"anything else", errors.New("disk on fire, secret detail"), CodeUnknown, 500, 0},
+		{"unknown repository", hosted.ErrNameUnknown, CodeNameUnknown, 404, 0},
+		{"unknown manifest", hosted.ErrManifestUnknown, CodeManifestUnknown, 404, 0},
+		{"unknown hosted blob", hosted.ErrBlobUnknown, CodeBlobUnknown, 404, 0},
+		{"unknown upload", hosted.ErrUploadUnknown, CodeBlobUploadUnknown, 404, 0},
+		{"another digest", hosted.ErrDigestMismatch, CodeDigestInvalid, 400, 0},
+		{"another length", storage.ErrSize, CodeSizeInvalid, 400, 0},
+		{"out of order", &hosted.OffsetError{End: 7}, CodeBlobUploadInvalid, 416, 0},
+		{"too many chunks", hosted.ErrTooManyChunks, CodeBlobUploadInvalid, 413, 0},
+		{"invalid manifest", &hosted.InvalidManifestError{Reason: "why"}, CodeManifestInvalid, 400, 0},
+		{"missing blob", &hosted.MissingBlobError{Digest: sha256}, CodeManifestBlobUnknown, 404, 0},
+		{"too many writers", hosted.ErrConflict, CodeUnavailable, 503, time.Second},
+		{"no space", storage.ErrNoSpace, CodeUnavailable, 507, 0},
 		{"a handler's own", newError(CodePaginationNumber, "n"), CodePaginationNumber, 400, 0},
 	} {
 		got := AsRegistryError(fmt.Errorf("open blob: %w", c.err), CodeBlobUnknown, "docker.io")

@@ -2,15 +2,22 @@ package proxy
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/entrepot/entrepot/cache"
+	"github.com/entrepot/entrepot/storage"
+	"github.com/entrepot/entrepot/storage/hosted"
+	"github.com/entrepot/entrepot/storage/mem"
+	"github.com/entrepot/entrepot/storage/storagetest"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -214,5 +221,71 @@ func TestAnswersAboutWhatIsHosted(t *testing.T) {
 		if got.Duration = 0; got != c.want {
 			t.Errorf("%s %s: got %+v, want %+v", c.method, c.path, got, c.want)
 		}
+	}
+}
+
+// Clients skip what a HEAD has found, and push the manifest that names it much later.
+func TestAHeadBySomebodyWhoMayPushKeepsTheBlob(t *testing.T) {
+	var now atomic.Int64
+	var writes atomic.Int64
+	store := storagetest.Around(mem.New(time.Now), func(_ context.Context, op storagetest.Op, _ string, do func() error) error {
+		if op == storagetest.PutIf {
+			writes.Add(1)
+		}
+		return do()
+	})
+	clock := func() time.Time { return time.Unix(now.Load(), 0) }
+	pushed, err := hosted.New(hosted.Options{Store: store, Grace: time.Hour, Now: clock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := startPush(t, func(o *Options) { o.Hosted = pushed })
+	path := "/v2/team/img/blobs/" + s.pushBlob(t, "team/img", "", []byte("layer")).Digest.String()
+	now.Add(3000) // more than half of the grace
+	for _, c := range []struct {
+		fact    string
+		headers []string
+		renews  bool
+	}{
+		{"from afar", []string{"X-Forwarded-For", "8.8.8.8"}, false},
+		{"from near", nil, true},
+		{"from near again", nil, false},
+	} {
+		before := writes.Load()
+		if res, _ := s.do(t, "HEAD", path, c.headers...); res.StatusCode != 200 || res.ContentLength != 5 {
+			t.Errorf("%s: got %d, %d bytes", c.fact, res.StatusCode, res.ContentLength)
+		}
+		if renewed := writes.Load() > before; renewed != c.renews {
+			t.Errorf("%s: renewed: %v", c.fact, renewed)
+		}
+	}
+}
+
+// A store that takes nothing more still serves pulls.
+func TestAFullStoreServesPulls(t *testing.T) {
+	var full atomic.Bool
+	var now atomic.Int64
+	store := storagetest.Around(mem.New(time.Now), func(_ context.Context, op storagetest.Op, _ string, do func() error) error {
+		if full.Load() && (op == storagetest.Put || op == storagetest.PutIf) {
+			return storage.ErrNoSpace
+		}
+		return do()
+	})
+	pushed, err := hosted.New(hosted.Options{Store: store, Now: func() time.Time { return time.Unix(now.Load(), 0) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := startPush(t, func(o *Options) { o.Hosted = pushed })
+	s.pushImage(t, "team/img", "v1", nil)
+	full.Store(true)
+	now.Add(1e6) // claims are old
+	blob := "/v2/team/img/blobs/" + digest.FromString("layer").String()
+	for _, request := range []string{"GET /v2/team/img/manifests/v1", "HEAD " + blob, "GET " + blob, "GET /v2/team/img/tags/list"} {
+		method, path, _ := strings.Cut(request, " ")
+		s.expect(t, 200, method, path, nil)
+	}
+	res, body := s.send(t, "POST", "/v2/team/img/blobs/uploads/?digest="+digest.FromString("more").String(), strings.NewReader("more"))
+	if code, _ := refusal(body); res.StatusCode != 507 || code != "UNAVAILABLE" {
+		t.Errorf("a push: got %d %s", res.StatusCode, body)
 	}
 }

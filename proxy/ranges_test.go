@@ -58,3 +58,20 @@ func FuzzRange(f *testing.F) {
 		}
 	})
 }
+
+func TestParseContentRange(t *testing.T) {
+	for header, want := range map[string][2]int64{
+		"0-0": {0, 1}, "0-499": {0, 500}, "500-999": {500, 500}, "bytes 0-499/*": {0, 500}, "bytes 500-999/1000": {500, 500}, "bytes 0-499": {0, 500},
+		"0-9223372036854775806": {0, 9223372036854775807},
+	} {
+		start, size, ok := parseContentRange(header)
+		if !ok || start != want[0] || size != want[1] {
+			t.Errorf("%q: got %d, %d, %v", header, start, size, ok)
+		}
+	}
+	for _, header := range []string{"", "-", "0-", "-5", "5-4", "x-5", "5-x", "+1-5", "1 - 5", "0-9223372036854775807", "bytes 0-4/x", "bytes 0-4/", "bytes */5", "bytes=0-4", "items 0-4"} {
+		if start, size, ok := parseContentRange(header); ok {
+			t.Errorf("%q: got %d, %d", header, start, size)
+		}
+	}
+}

@@ -86,6 +86,9 @@ func TestParsePath(t *testing.T) {
 		{"/v2/a/blobs/", Request{}, CodeDigestInvalid},
 		{"/v2/a/manifests/sha256:short", Request{}, CodeDigestInvalid},
 		{"/v2/a/referrers/latest", Request{}, CodeDigestInvalid},
+		{"/v2/a/blobs/uploads/..", Request{}, CodeBlobUploadUnknown},
+		{"/v2/a/blobs/uploads/a_b", Request{}, CodeBlobUploadUnknown},
+		{"/v2/a/blobs/uploads/" + strings.Repeat("a", 129), Request{}, CodeBlobUploadUnknown},
 		{"/v2/a/manifests/.hidden", Request{}, CodeManifestUnknown},
 		{"/v2/a/manifests/..", Request{}, CodeManifestUnknown},
 		{"/v2/a/manifests/", Request{}, CodeManifestUnknown},
@@ -134,7 +137,7 @@ func FuzzPath(f *testing.F) {
 		if !name.MatchString(r.Name) || len(r.Name) > 255 {
 			t.Errorf("%q: name %q", path, r.Name)
 		}
-		if r.Kind != KindUpload && strings.ContainsAny(r.Name+r.Ref, "%\\\x00") {
+		if strings.ContainsAny(r.Name+r.Ref, "%\\\x00") {
 			t.Errorf("%q: %+v", path, r)
 		}
 	})
