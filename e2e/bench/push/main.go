@@ -40,6 +40,9 @@ func main() {
 		work = func(b fakehub.Blob) error { return loop(b, *dir) }
 	}
 	total, err := run(work, *connections, *seed, *size)
+	if *dir != "" {
+		err = errors.Join(err, removeAll(*dir))
+	}
 	if err == nil {
 		err = json.NewEncoder(os.Stdout).Encode(total)
 	}
@@ -78,6 +81,15 @@ func loop(b fakehub.Blob, dir string) error {
 		err = errors.Join(err, errors.New("wrong digest"))
 	}
 	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// removeAll removes what was written, when no time counts any more.
+func removeAll(dir string) error {
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	for _, file := range files {
+		err = errors.Join(err, os.Remove(file))
+	}
+	return err
 }
 
 // writers is io.MultiWriter without what io.Copy would find in its parts.
