@@ -135,8 +135,8 @@ func parseNode(s string) (netip.Addr, bool) {
 	return addr, err == nil
 }
 
-// private: loopback, RFC 1918, link-local and unique local addresses. A carrier's shared addresses (RFC 6598) are not.
+// private: loopback, RFC 1918, link-local and unique local addresses, also IPv4 ones in the form of IPv6. A carrier's
+// shared addresses (RFC 6598) are not.
 func private(addr netip.Addr) bool {
-	addr = addr.Unmap()
 	return addr.IsLoopback() || addr.IsPrivate() || addr.IsLinkLocalUnicast()
 }

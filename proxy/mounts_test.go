@@ -123,9 +123,13 @@ func TestWhatIsTooLargeToCopyIsUploaded(t *testing.T) {
 	if err := errors.Join(f.Truncate(copyLimit+1), f.Close()); err != nil {
 		t.Fatal(err)
 	}
-	l := &linkable{fakeBlobs: fakeBlobs{filled()}, files: map[string]string{"docker.io/library/nginx@" + sha256: path}}
+	d, err := digest.FromReader(&zeros{copyLimit + 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &linkable{fakeBlobs: fakeBlobs{filled()}, files: map[string]string{"docker.io/library/nginx@" + d.String(): path}}
 	s := startPush(t, func(o *Options) { o.Blobs = l })
-	s.expect(t, 202, "POST", "/v2/team/img/blobs/uploads/?mount="+sha256+"&from=library/nginx", nil)
+	s.expect(t, 202, "POST", "/v2/team/img/blobs/uploads/?mount="+d.String()+"&from=library/nginx", nil)
 	if len(l.asked) != 1 {
 		t.Errorf("asked %q", l.asked)
 	}
