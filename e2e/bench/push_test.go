@@ -33,29 +33,36 @@ func BenchmarkPush(b *testing.B) {
 	} {
 		b.Run(c.way, func(b *testing.B) {
 			b.ReportMetric(0, "ns/op")
-			times := map[string][]float64{}
+			times, costs := map[string][]float64{}, map[string][]float64{}
 			for i := range full(3, 5) {
 				for _, p := range peers {
 					unix.Sync() // nobody pays for what another one left to be written
-					var took float64
-					p.profiled(b, i, time.Second, func() {
-						if p.name == direct {
-							took = pushes(b, serverCore, "-dir", dir, "-size", fmt.Sprint(size), "-seed", seed())
-						} else {
-							took = pushes(b, loadCore, "-to", p.url+"/v2/"+pushed, c.way, "-size", fmt.Sprint(size), "-seed", seed())
-						}
-					})
-					times[p.name] = append(times[p.name], took)
+					var took, cost float64
+					p.profiled(b, i, time.Second, func() { took, cost = p.pushOne(b, size, c.way, dir) })
+					times[p.name], costs[p.name] = append(times[p.name], took), append(costs[p.name], cost)
 				}
 			}
 			r := row{workColumn: c.work}
 			for name, all := range times {
-				r[name] = fmt.Sprintf("%.2f s", slices.Min(all))
+				r[name] = fmt.Sprintf("%.2f s, %.3f s/GB", slices.Min(all), slices.Min(costs[name])/float64(size)*1e9)
 			}
 			r.atLeast(slices.Min(times[direct])/slices.Min(times[entrepot]), 0.8, "%.2f")
+			r[verdict] += fmt.Sprintf(" (processor: %.2f)", slices.Min(costs[direct])/slices.Min(costs[entrepot]))
 			results.add(r)
 		})
 	}
+}
+
+// pushOne pushes new bytes, or runs the loop over them, and gives the time and the processor time that this took, in seconds.
+func (p peer) pushOne(b *testing.B, size int64, way, dir string) (took, cost float64) {
+	b.Helper()
+	args := []string{"-size", fmt.Sprint(size), "-seed", seed()}
+	if p.name == direct {
+		return pushes(b, serverCore, append(args, "-dir", dir)...)
+	}
+	before := used(b, p.pid)
+	took, _ = pushes(b, loadCore, append(args, "-to", p.url+"/v2/"+pushed, way)...)
+	return took, (used(b, p.pid) - before).Seconds()
 }
 
 // BenchmarkPushers has 16 clients push large blobs at once, as docker does.
@@ -80,8 +87,8 @@ func seed() string {
 	return strconv.FormatUint(seeds, 10)
 }
 
-// pushes runs the program push, bound to a processor, and gives the seconds that it measured.
-func pushes(b *testing.B, core int, args ...string) float64 {
+// pushes runs the program push, bound to a processor, and gives the seconds that it measured: of time, and of its processor.
+func pushes(b *testing.B, core int, args ...string) (took, cost float64) {
 	b.Helper()
 	program := filepath.Join(server.Root(), "e2e", "out", "push")
 	if out, err := exec.Command("go", "build", "-o", program, "./push").CombinedOutput(); err != nil {
@@ -90,12 +97,12 @@ func pushes(b *testing.B, core int, args ...string) float64 {
 	var out []byte
 	var err error
 	onCore(b, core, func() { out, err = exec.Command(program, args...).CombinedOutput() })
-	var total struct{ Seconds float64 }
+	var total struct{ Seconds, Processor float64 }
 	if err == nil {
 		err = json.Unmarshal(out, &total)
 	}
 	if err != nil {
 		b.Fatalf("push %v: %v\n%s", args, err, out)
 	}
-	return total.Seconds
+	return total.Seconds, total.Processor
 }
