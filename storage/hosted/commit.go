@@ -16,6 +16,9 @@ import (
 //  3. The upload notes which version of that record it is going to replace.
 //  4. The blob's record is replaced at that version, and has the parts now.
 //  5. The repository's hold is written, and the upload's record is removed.
+//
+// An upload that has come to 3 can only go on with the version that it noted. If that has passed and the blob is not there,
+// the parts may have been the blob's, and may have been deleted with it.
 func (r Repo) finish(ctx context.Context, id string, u uploadRecord, v storage.Version, d digest.Digest) error {
 	if u.Commit != nil && u.Commit.Digest != d {
 		return ErrUploadUnknown // it may be another blob by now
@@ -27,6 +30,9 @@ func (r Repo) finish(ctx context.Context, id string, u uploadRecord, v storage.V
 			return r.finishKnown(ctx, id, u, v, d, rec)
 		case !errors.Is(err, ErrBlobUnknown):
 			return err
+		}
+		if u.Commit != nil && u.Commit.At != at {
+			return ErrUploadUnknown
 		}
 		if at == storage.Absent {
 			if at, err = r.g.write(ctx, blobKey(d), tombstone(), storage.Absent); err != nil {

@@ -213,6 +213,32 @@ func TestWritersOfOneTag(t *testing.T) {
 	})
 }
 
+func TestPushersOfOneBlob(t *testing.T) {
+	onEveryStore(t, func(t *testing.T, s *site) {
+		b, d := random(10_000)
+		var running sync.WaitGroup
+		for i := range 16 {
+			running.Go(func() {
+				r := s.Repo(fmt.Sprint("r", i%4))
+				id, err := r.StartUpload(t.Context(), digest.SHA256)
+				if err == nil {
+					err = r.CommitUpload(t.Context(), id, -1, bytes.NewReader(b), -1, d)
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		running.Wait()
+		for i := range 4 {
+			s.wantBlob(fmt.Sprint("r", i), d)
+		}
+		if parts := s.keys(partFolder); len(parts) != 1 {
+			t.Errorf("%d parts, want 1", len(parts))
+		}
+	})
+}
+
 func TestRacingChunks(t *testing.T) {
 	onEveryStore(t, func(t *testing.T, s *site) {
 		id, err := s.Repo("r").StartUpload(t.Context(), digest.SHA256)
