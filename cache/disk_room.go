@@ -61,6 +61,19 @@ func (k *disk) release(n int64) {
 // nothing is left to give. What could not hold n bytes without any blob costs none.
 func (c *Blobs) Room(n int64) bool { return c.disk == nil || c.disk.freeUp(n) }
 
+// Givable is how many bytes Room could give up.
+func (c *Blobs) Givable() int64 {
+	if c.disk == nil {
+		return 0
+	}
+	c.disk.mu.Lock()
+	defer c.disk.mu.Unlock()
+	return c.disk.givable()
+}
+
+// givable is what evicting everything would free. The caller holds mu.
+func (k *disk) givable() int64 { return k.used - k.pinned + k.idleBytes() }
+
 // freeUp gives up blobs until the file system has n bytes and the reserve that belongs to others. It reports false when
 // there is nothing left to give.
 func (k *disk) freeUp(n int64) bool { return k.giveUp(n, 0) }
@@ -78,7 +91,7 @@ func (k *disk) giveUp(n, least int64) bool {
 		}
 		var out []string
 		k.mu.Lock()
-		ok := free-n+k.used-k.pinned+k.idleBytes() >= least // else it would be in vain
+		ok := free-n+k.givable() >= least // else it would be in vain
 		if ok {
 			out, ok = k.evict(nil)
 		}

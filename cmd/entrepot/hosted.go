@@ -17,10 +17,10 @@ import (
 // openHosted gives the hosted repositories their own part of the object store. They are on disk whatever the cache may
 // use.
 func (s *stored) openHosted(c Config, objects storage.Store, events hosted.Events, log *slog.Logger) (err error) {
-	space := room{giveUp: s.blobs.Room, free: func() (int64, error) { return cache.FreeBytes(c.Data) }}
+	space := room{giveUp: s.blobs.Room, givable: s.blobs.Givable, free: func() (int64, error) { return cache.FreeBytes(c.Data) }}
 	s.hostedStore = storage.Under(objects, "hosted")
 	s.hosted, err = hosted.New(hosted.Options{
-		Store: s.hostedStore, Room: space.forPush, Events: events, Log: log,
+		Store: s.hostedStore, Fits: space.fits, Room: space.forPush, Events: events, Log: log,
 		Grace: time.Duration(c.GCGrace), Untagged: time.Duration(c.GCUntagged),
 	})
 	return err

@@ -43,6 +43,17 @@ func TestRoomForPushes(t *testing.T) {
 	}
 }
 
+func TestWhatIsAnnouncedIsMeasuredAgainstEverything(t *testing.T) {
+	const mib = 1 << 20
+	r := room{giveUp: func(int64) bool { t.Error("the cache gives up blobs for an announcement"); return false },
+		givable: func() int64 { return 50 * mib }, free: func() (int64, error) { return 66 * mib, nil }}
+	for bytes, want := range map[int64]error{0: nil, 100 * mib: nil, 100*mib + 1: storage.ErrNoSpace, math.MaxInt64: storage.ErrNoSpace} {
+		if err := r.fits(t.Context(), bytes); !errors.Is(err, want) {
+			t.Errorf("%d bytes: %v, want %v", bytes, err, want)
+		}
+	}
+}
+
 func TestARefusalSaysHowMuchIsFree(t *testing.T) {
 	r := room{giveUp: func(int64) bool { return false }, free: func() (int64, error) { return 20 << 20, nil }}
 	if err := r.forPush(t.Context(), 1<<30); err == nil || !strings.Contains(err.Error(), "1.0 GiB") || !strings.Contains(err.Error(), "20 MiB") {

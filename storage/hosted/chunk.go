@@ -12,8 +12,11 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// roomStep is how many bytes of an upload of unknown size are written before room is asked for again.
+// roomStep is how many bytes are written before room is asked for again: what is announced need not come.
 const roomStep = 16 << 20
+
+// readBuffer is how many bytes are read at a time.
+const readBuffer = 256 << 10
 
 // chunk is the bytes of one request, on stable storage.
 type chunk struct {
@@ -21,20 +24,20 @@ type chunk struct {
 	hash []byte // state of the hash over the upload up to the end of this chunk
 }
 
-// writeChunk stores what a request brings as a part of an upload. size is -1 where nobody knows it.
-func (g *Registry) writeChunk(ctx context.Context, u uploadRecord, name string, body io.Reader, size int64) (chunk, error) {
+// writeChunk stores what a request brings as a part of an upload. announced is -1 where nobody knows its size.
+func (g *Registry) writeChunk(ctx context.Context, u uploadRecord, name string, body io.Reader, announced int64) (chunk, error) {
 	h, err := resume(u.Algorithm, u.Hash)
 	if err != nil {
 		return chunk{}, err
 	}
-	in := &incoming{ctx: ctx, body: body, hash: h, room: g.room}
-	if size >= 0 {
-		if err := g.room(ctx, size); err != nil {
-			return chunk{}, err
-		}
-		in.reserved = math.MaxInt64
+	size := announced
+	if size < 0 {
+		size = math.MaxInt64
+	} else if err := g.fits(ctx, size); err != nil {
+		return chunk{}, err
 	}
-	if err := g.store.Put(ctx, partKey(name), in, size); err != nil {
+	in := &incoming{ctx: ctx, body: body, hash: h, room: g.room, size: size}
+	if err := g.store.Put(ctx, partKey(name), in, announced); err != nil {
 		return chunk{}, err
 	}
 	state, err := h.(encoding.BinaryMarshaler).MarshalBinary()
@@ -65,16 +68,18 @@ type incoming struct {
 	body     io.Reader
 	hash     hash.Hash
 	room     func(context.Context, int64) error
-	reserved int64 // bytes that there is known to be room for
+	size     int64 // at most
+	reserved int64 // bytes that there is room for
 	n        int64
 }
 
 func (in *incoming) Read(p []byte) (int, error) {
-	if in.n >= in.reserved {
-		if err := in.room(in.ctx, roomStep); err != nil {
+	if in.n >= in.reserved && in.n < in.size {
+		step := min(roomStep, in.size-in.n)
+		if err := in.room(in.ctx, step); err != nil {
 			return 0, err
 		}
-		in.reserved = in.n + roomStep
+		in.reserved = in.n + step
 	}
 	n, err := in.body.Read(p)
 	in.n += int64(n)
@@ -120,9 +125,10 @@ func compare(h hash.Hash, d digest.Digest) error {
 // hashParts reads parts into a hash. wait is called before so many bytes are read; nil: never. A part that is shorter
 // than it should be is io.ErrUnexpectedEOF.
 func (g *Registry) hashParts(ctx context.Context, h hash.Hash, parts []part, wait func(context.Context, int) error) error {
-	buffer := make([]byte, 256<<10)
+	buffer := g.buffers.Get().(*[]byte)
+	defer g.buffers.Put(buffer)
 	for _, p := range parts {
-		if err := g.hashPart(ctx, h, p, wait, buffer); err != nil {
+		if err := g.hashPart(ctx, h, p, wait, *buffer); err != nil {
 			return fmt.Errorf("read part %s: %w", p.Name, err)
 		}
 	}

@@ -62,8 +62,10 @@ type Options struct {
 	Grace    time.Duration // 0: 24 h. How long what was claimed for a push is safe from collection
 	Untagged time.Duration // 0: never. How long a manifest stays that nothing keeps: no tag, no index, no subject
 
-	// Room makes sure that so many more bytes can be stored, or says why not. It is called before they are written.
-	Room func(ctx context.Context, bytes int64) error
+	// Fits says whether so many bytes could be stored, or why not. It is asked what a client announces, and gives up nothing
+	// for it. Room makes sure that so many more can be; it is asked as they come, a few MiB at a time. Both may be
+	// storage.ErrNoSpace.
+	Fits, Room func(ctx context.Context, bytes int64) error
 
 	Events Events
 	Log    *slog.Logger
@@ -75,10 +77,12 @@ type Registry struct {
 	store    storage.Store
 	grace    time.Duration
 	untagged time.Duration
+	fits     func(ctx context.Context, bytes int64) error
 	room     func(ctx context.Context, bytes int64) error
 	events   Events
 	log      *slog.Logger
 	now      func() time.Time
+	buffers  sync.Pool // of *[]byte, readBuffer long
 
 	mu    sync.Mutex
 	usage Usage // guarded by mu

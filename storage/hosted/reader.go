@@ -79,7 +79,7 @@ func (r *Reader) Read(p []byte) (int, error) {
 	}
 }
 
-// WriteTo lets each part write itself, which a file does without copying.
+// WriteTo lets each part write itself where w can read from it, which a file does without copying.
 func (r *Reader) WriteTo(w io.Writer) (sent int64, err error) {
 	for r.left > 0 {
 		if r.open == nil {
@@ -87,7 +87,7 @@ func (r *Reader) WriteTo(w io.Writer) (sent int64, err error) {
 				return sent, err
 			}
 		}
-		n, err := io.Copy(w, r.open)
+		n, err := r.sendPart(w)
 		sent += n
 		r.left -= n
 		if err != nil {
@@ -98,6 +98,15 @@ func (r *Reader) WriteTo(w io.Writer) (sent int64, err error) {
 		}
 	}
 	return sent, nil
+}
+
+func (r *Reader) sendPart(w io.Writer) (int64, error) {
+	if _, ok := w.(io.ReaderFrom); ok {
+		return io.Copy(w, r.open)
+	}
+	buffer := r.blob.g.buffers.Get().(*[]byte) // larger than a file would use by itself
+	defer r.blob.g.buffers.Put(buffer)
+	return io.CopyBuffer(w, struct{ io.Reader }{r.open}, *buffer)
 }
 
 func (r *Reader) closePart() error {

@@ -18,12 +18,17 @@ func New(o Options) (*Registry, error) {
 	if o.Store == nil {
 		return nil, errors.New("hosted repositories need a store")
 	}
-	g := &Registry{store: o.Store, grace: o.Grace, untagged: o.Untagged, room: o.Room, events: o.Events, log: o.Log, now: o.Now}
+	g := &Registry{store: o.Store, grace: o.Grace, untagged: o.Untagged, fits: o.Fits, room: o.Room, events: o.Events, log: o.Log, now: o.Now}
 	if g.grace == 0 {
 		g.grace = defaultGrace
 	}
+	g.buffers.New = func() any { b := make([]byte, readBuffer); return &b }
+	endless := func(context.Context, int64) error { return nil }
+	if g.fits == nil {
+		g.fits = endless
+	}
 	if g.room == nil {
-		g.room = func(context.Context, int64) error { return nil }
+		g.room = endless
 	}
 	if g.events == nil {
 		g.events = noEvents{}

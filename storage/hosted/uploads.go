@@ -129,7 +129,9 @@ func (r Repo) proveBlob(ctx context.Context, d digest.Digest, body io.Reader) er
 		return err
 	}
 	hash := d.Algorithm().Hash()
-	n, err := io.Copy(hash, body)
+	buffer := r.g.buffers.Get().(*[]byte)
+	defer r.g.buffers.Put(buffer)
+	n, err := io.CopyBuffer(hash, body, *buffer)
 	if err != nil {
 		return err
 	}
