@@ -70,8 +70,16 @@ func (c *call) mayWrite() error {
 		return newError(CodeUnsupported, "this server takes no changes: ENTREPOT_READ_ONLY is set")
 	case !near(c.ctx):
 		return newError(CodeDenied, "without users, pushes and deletions are taken from loopback and private addresses only")
+	case ofAnotherSite(c.ctx):
+		return newError(CodeDenied, "a web page of another site may change nothing here")
 	}
 	return nil
+}
+
+// ofAnotherSite: a browser sends the request for a page that is not ours. It may run on a machine that may push.
+func ofAnotherSite(ctx *fasthttp.RequestCtx) bool {
+	site := view(ctx.Request.Header.Peek("Sec-Fetch-Site"))
+	return site != "" && site != "same-origin" && site != "none"
 }
 
 func (c *call) undeletable() bool {

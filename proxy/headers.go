@@ -25,6 +25,7 @@ const (
 
 	apiVersion = "registry/2.0"
 	forEver    = "max-age=31536000, immutable"
+	forClients = "private, " + forEver // what is hosted here may be deleted, which no proxy on the way would hear of
 
 	warningLimit = 4096 // of a Warning header, by the specification
 )
@@ -39,7 +40,11 @@ func (c *call) identify(d digest.Digest) (unchanged bool) {
 	c.scratch = append(append(append(c.scratch[:0], '"'), d...), '"')
 	c.ctx.Response.Header.SetCanonical(viewBytes(headerETag), c.scratch)
 	if c.req.ByDigest() {
-		c.set("Cache-Control", forEver)
+		if c.home.Hosted {
+			c.set("Cache-Control", forClients)
+		} else {
+			c.set("Cache-Control", forEver)
+		}
 	}
 	if !bytes.Contains(c.ctx.Request.Header.Peek("If-None-Match"), c.scratch) {
 		return false

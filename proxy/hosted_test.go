@@ -50,14 +50,14 @@ func TestReadingWhatIsHosted(t *testing.T) {
 			body               string
 		}{
 			{"manifest by tag", "GET", "img/manifests/v1", nil, 200, []string{"Content-Type", ocispec.MediaTypeImageManifest, "Docker-Content-Digest", md, "Etag", `"` + md + `"`, "Cache-Control", ""}, string(m)},
-			{"manifest by digest", "GET", "img/manifests/" + md, nil, 200, []string{"Docker-Content-Digest", md, "Cache-Control", forEver}, string(m)},
+			{"manifest by digest", "GET", "img/manifests/" + md, nil, 200, []string{"Docker-Content-Digest", md, "Cache-Control", forClients}, string(m)},
 			{"manifest by sha512", "GET", "img/manifests/" + md512, nil, 200, []string{"Docker-Content-Digest", md512}, string(m)},
 			{"manifest head", "HEAD", "img/manifests/v1", nil, 200, []string{"Content-Length", fmt.Sprint(len(m)), "Docker-Content-Digest", md}, ""},
 			{"unchanged manifest", "GET", "img/manifests/v1", []string{"If-None-Match", `"` + md + `"`}, 304, nil, ""},
 			{"with a namespace", "GET", "img/manifests/v1?ns=docker.io", nil, 200, []string{"Oci-Namespace", "docker.io"}, string(m)},
 			{"unknown tag", "GET", "img/manifests/v2", nil, 404, nil, ""},
 			{"a manifest is no blob", "GET", "img/blobs/" + md, nil, 404, nil, ""},
-			{"blob", "GET", "img/blobs/" + d, nil, 200, []string{"Content-Type", "application/octet-stream", "Content-Length", "2000", "Docker-Content-Digest", d, "Accept-Ranges", "bytes", "Cache-Control", forEver, "Etag", `"` + d + `"`}, string(blob)},
+			{"blob", "GET", "img/blobs/" + d, nil, 200, []string{"Content-Type", "application/octet-stream", "Content-Length", "2000", "Docker-Content-Digest", d, "Accept-Ranges", "bytes", "Cache-Control", forClients, "Etag", `"` + d + `"`}, string(blob)},
 			{"blob by sha512", "GET", "img/blobs/" + d512, nil, 200, []string{"Docker-Content-Digest", d512}, string(blob)},
 			{"blob head", "HEAD", "img/blobs/" + d, nil, 200, []string{"Content-Length", "2000", "Docker-Content-Digest", d, "Accept-Ranges", "bytes"}, ""},
 			{"unchanged blob", "GET", "img/blobs/" + d, []string{"If-None-Match", `"` + d + `"`}, 304, nil, ""},

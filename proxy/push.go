@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 
 const (
 	manifestLimit  = 4 << 20  // bytes of a manifest
+	manifestsLimit = 16 << 20 // bytes of all manifests that are being pushed
 	manifestBuffer = 64 << 10 // to begin with; what a client announces is no reason to allocate it
 	mostTags       = 100      // of one push
 )
@@ -23,6 +25,11 @@ func (c *call) putManifest() error {
 	if err != nil {
 		return err
 	}
+	release, err := c.reserveManifest()
+	if err != nil {
+		return err
+	}
+	defer release()
 	if push.Bytes, err = c.readManifest(); err != nil {
 		return err
 	}
@@ -72,6 +79,20 @@ func (c *call) checkAnnounced() error {
 		return errManifestTooLarge()
 	}
 	return nil
+}
+
+// reserveManifest waits until there is memory for the manifest.
+func (c *call) reserveManifest() (release func(), err error) {
+	size := int64(c.ctx.Request.Header.ContentLength())
+	if size < 0 {
+		size = manifestLimit
+	}
+	ctx, cancel := context.WithTimeout(c.server.ctx, c.server.o.BodyTimeout)
+	defer cancel()
+	if err := c.server.manifests.Acquire(ctx, size); err != nil {
+		return nil, &Error{Code: CodeUnavailable, Message: "too many manifests are being pushed", RetryAfter: leastRetry, Err: err}
+	}
+	return func() { c.server.manifests.Release(size) }, nil
 }
 
 func (c *call) readManifest() ([]byte, error) {

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"github.com/valyala/fasthttp"
+	"golang.org/x/sync/semaphore"
 )
 
 const (
@@ -28,6 +29,8 @@ type Server struct {
 	log   accessLog
 	calls sync.Pool
 
+	manifests *semaphore.Weighted // bytes of manifests that are being pushed
+
 	ctx      context.Context // of calls into the cache; it ends when Shutdown has
 	cancel   context.CancelFunc
 	stopping atomic.Bool
@@ -41,7 +44,7 @@ func New(o Options) (*Server, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	s := &Server{o: o, log: accessLog{mode: o.AccessLog, log: o.Log}}
+	s := &Server{o: o, log: accessLog{mode: o.AccessLog, log: o.Log}, manifests: semaphore.NewWeighted(manifestsLimit)}
 	s.names = &s.o.Names
 	if o.TLS != nil {
 		cfg, err := o.TLS.config(o.Log)
