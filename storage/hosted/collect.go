@@ -29,7 +29,7 @@ func (g *Registry) Collect(ctx context.Context, o CollectOptions) (CollectReport
 	if err != nil {
 		return CollectReport{}, fmt.Errorf("collect: %w", err)
 	}
-	r := &run{g: g, now: now, grace: o.Grace, dry: o.DryRun, tell: o.Progress}
+	r := &run{g: g, now: now, grace: o.Grace, dry: o.DryRun, full: o.Full, tell: o.Progress}
 	if r.grace < 0 {
 		r.grace = g.grace
 	}
@@ -66,6 +66,7 @@ type run struct {
 	now      time.Time // by the store's clock
 	grace    time.Duration
 	dry      bool
+	full     bool
 	tell     func(CollectReport)
 	report   CollectReport
 	suspects []suspect
@@ -76,6 +77,7 @@ type suspect struct {
 	key     string
 	record  []byte
 	version storage.Version
+	needs   string // it ends unless this key is needed: its own, or that of a tag's manifest
 }
 
 func (r *run) progress(u Usage) {
@@ -107,7 +109,7 @@ func (r *run) collect(ctx context.Context) error {
 		return err
 	}
 	for _, s := range r.suspects {
-		if last.marks.needed(s.key) {
+		if last.marks.needed(s.needs) {
 			continue
 		}
 		if err := r.advance(ctx, s); err != nil && !errors.Is(err, storage.ErrConflict) {
@@ -121,18 +123,16 @@ func (r *run) collect(ctx context.Context) error {
 func (r *run) suspect(ctx context.Context, needed *marks) error {
 	for _, folder := range []string{repoFolder, holdFolder, blobFolder, nameFolder} {
 		for info, err := range r.g.store.List(ctx, folder, "") {
+			if err == nil && info.Size == int64(tombstoneSize) {
+				err = r.bury(ctx, info)
+			} else if err == nil && !needed.needed(info.Key) {
+				err = r.read(ctx, info, needed)
+			}
 			if err != nil {
 				return err
 			}
-			ended := info.Size == int64(tombstoneSize)
-			if ended && !r.old(info) || !ended && (needed.needed(info.Key) || !collectable(info.Key)) {
-				continue
-			}
 			if len(r.suspects) == mostSuspects {
 				return nil
-			}
-			if err := r.read(ctx, info); err != nil {
-				return err
 			}
 		}
 	}
@@ -142,10 +142,57 @@ func (r *run) suspect(ctx context.Context, needed *marks) error {
 // old: nobody has touched it for the grace.
 func (r *run) old(info storage.Info) bool { return r.now.Sub(info.Modified) >= r.grace }
 
-// collectable: everything but tags, which end with their manifest.
-func collectable(key string) bool {
+// bury removes what was listed as a tombstone, if it still is one.
+func (r *run) bury(ctx context.Context, info storage.Info) error {
+	if !r.old(info) || r.dry {
+		return nil
+	}
+	_, v, err := r.g.read(ctx, info.Key)
+	if v == storage.Absent || !errors.Is(err, storage.ErrNotFound) {
+		return err
+	}
+	r.g.bury(ctx, info.Key, v)
+	return nil
+}
+
+// read makes a record that is old, or about to end, a suspect.
+func (r *run) read(ctx context.Context, info storage.Info, needed *marks) error {
+	if isTag(info.Key) && !r.full {
+		return nil // to read them all takes long, and it is rare that one points nowhere
+	}
+	record, v, err := r.g.read(ctx, info.Key)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	s := suspect{key: info.Key, record: record, version: v, needs: info.Key}
+	if isTag(info.Key) {
+		t, err := decode[tagRecord](info.Key, record)
+		if err != nil {
+			return err
+		}
+		if s.needs = manifestKey(repoOf(info.Key), t.Digest); needed.needed(s.needs) {
+			return nil
+		}
+	}
+	if r.old(info) || dying(info.Key, record) {
+		r.suspects = append(r.suspects, s)
+	}
+	return nil
+}
+
+// isTag: a tag stays as long as its manifest, in whose key's place it is looked for among what is needed. Most end with it;
+// a crash may leave one that points nowhere.
+func isTag(key string) bool {
 	_, rest, _ := strings.Cut(strings.TrimPrefix(key, repoFolder), "/")
-	return !strings.HasPrefix(key, repoFolder) || !strings.HasPrefix(rest, "tags/")
+	return strings.HasPrefix(key, repoFolder) && strings.HasPrefix(rest, "tags/")
+}
+
+func repoOf(key string) string {
+	element, _, _ := strings.Cut(strings.TrimPrefix(key, repoFolder), "/")
+	return parseRepoKey(element)
 }
 
 // dying: an earlier run has begun to end it. Its age is that of this beginning, and it has waited long enough before.
@@ -155,22 +202,6 @@ func dying(key string, record []byte) bool {
 	}
 	rec, err := decode[holdRecord](key, record)
 	return err == nil && rec.State != live
-}
-
-// read makes a record that is old, or about to end, a suspect, and buries a tombstone.
-func (r *run) read(ctx context.Context, info storage.Info) error {
-	record, v, err := r.g.read(ctx, info.Key)
-	switch {
-	case err == nil:
-		if r.old(info) || dying(info.Key, record) {
-			r.suspects = append(r.suspects, suspect{key: info.Key, record: record, version: v})
-		}
-	case !errors.Is(err, storage.ErrNotFound):
-		return err
-	case v != storage.Absent && !r.dry:
-		r.g.bury(ctx, info.Key, v)
-	}
-	return nil
 }
 
 // listAgain makes the catalog list repositories that have manifests and are not in it: a run that met a push in its middle

@@ -200,6 +200,23 @@ func TestUntaggedManifests(t *testing.T) {
 	}
 }
 
+func TestTagsThatPointNowhereGo(t *testing.T) {
+	s := newSite(t)
+	kept, _ := s.pushImage("r", "v1")
+	d, _ := s.pushImage("r", "v2")
+	if err := s.store.Delete(t.Context(), manifestKey("r", d)); err != nil { // as a crash in the middle of a deletion may
+		t.Fatal(err)
+	}
+	s.clock.pass(2 * time.Hour)
+	s.collect()
+	if tags, _, err := s.Repo("r").Tags(t.Context(), -1, ""); !slices.Equal(tags, []string{"v1"}) || err != nil {
+		t.Errorf("tags: %v, %v", tags, err)
+	}
+	if _, err := s.Repo("r").Manifest(t.Context(), string(kept)); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestUsage(t *testing.T) {
 	s := newSite(t)
 	s.pushImage("a", "v1")

@@ -44,7 +44,25 @@ type manifestWrite struct {
 	repo   Repo
 	digest digest.Digest
 	doc    document
-	needed []digest.Digest // blobs
+	needed []digest.Digest            // blobs
+	tagged map[string]storage.Version // that were written
+}
+
+// push writes until nobody else changes the manifest at the same time. Where it fails and the manifest is not there, its
+// tags go too.
+func (w *manifestWrite) push(ctx context.Context) error {
+	err := contend(ctx, func() error { return w.write(ctx) })
+	if err == nil {
+		return nil
+	}
+	ctx = context.WithoutCancel(ctx)
+	if seen, lookErr := w.repo.sees(ctx, w.digest); seen || lookErr != nil {
+		return err
+	}
+	for tag, v := range w.tagged {
+		_ = w.repo.g.end(ctx, tagKey(w.repo.name, tag), v) // unless somebody has moved it; the collector does it too
+	}
+	return err
 }
 
 // write is steps 2 to 6 of PutManifest. storage.ErrConflict where somebody has changed the manifest meanwhile.
@@ -71,7 +89,7 @@ func (w *manifestWrite) write(ctx context.Context) error {
 		}
 	}
 	for _, tag := range w.Tags {
-		if err := w.repo.putTag(ctx, tag, w.digest, w.By); err != nil {
+		if w.tagged[tag], err = w.repo.putTag(ctx, tag, w.digest, w.By); err != nil {
 			return err
 		}
 	}

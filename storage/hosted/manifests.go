@@ -145,8 +145,8 @@ func (r Repo) PutManifest(ctx context.Context, p ManifestPush) (Pushed, error) {
 	if err != nil {
 		return Pushed{}, r.wrap("push manifest", err)
 	}
-	push := manifestWrite{ManifestPush: p, repo: r, digest: d, doc: doc, needed: needed}
-	if err := contend(ctx, func() error { return push.write(ctx) }); err != nil {
+	w := manifestWrite{ManifestPush: p, repo: r, digest: d, doc: doc, needed: needed, tagged: map[string]storage.Version{}}
+	if err := w.push(ctx); err != nil {
 		return Pushed{}, r.wrap("push manifest", err)
 	}
 	done := Pushed{Digest: d}

@@ -114,6 +114,7 @@ func (s *survey) repo(ctx context.Context, repo string) error {
 		}
 	}
 	for d, m := range kept {
+		s.marks.need(manifestKey(repo, d))
 		s.need(repo, d, m)
 	}
 	s.marks.need(nameKey(repo))
@@ -123,16 +124,11 @@ func (s *survey) repo(ctx context.Context, repo string) error {
 	return nil
 }
 
-// need marks what a manifest that stays needs.
+// need marks what a manifest needs.
 func (s *survey) need(repo string, d digest.Digest, m found) {
-	s.marks.need(manifestKey(repo, d))
 	if m.doc.subject != nil {
 		s.marks.need(referrerKey(repo, m.doc.subject.Digest, d))
 	}
-	s.needBlobs(repo, m)
-}
-
-func (s *survey) needBlobs(repo string, m found) {
 	for _, b := range m.doc.named {
 		s.marks.need(holdKey(b, repo))
 		s.marks.need(blobKey(b))
@@ -140,11 +136,10 @@ func (s *survey) needBlobs(repo string, m found) {
 }
 
 // pending marks what a manifest needs that is being pushed. If it is old, its push has most likely died, and it may end
-// itself; but its blobs may not before it has: until then the push may wake up.
+// itself. But nothing that it needs may end before: until then the push may wake up.
 func (s *survey) pending(repo string, d digest.Digest, m found) {
-	if m.age > s.grace {
-		s.needBlobs(repo, m)
-		return
+	if m.age < s.grace {
+		s.marks.need(manifestKey(repo, d))
 	}
 	s.need(repo, d, m)
 }
@@ -212,8 +207,8 @@ func (s *survey) manifest(ctx context.Context, key string, d digest.Digest) (fou
 	return found{doc: doc, size: int64(len(m.Bytes)), pending: h.Pending}, err
 }
 
-// kept gives the manifests of a repository that are young or tagged, and those that they keep: an index its manifests,
-// a subject what refers to it.
+// kept gives the manifests of a repository that are young, tagged, or being pushed, and those that they keep: an index its
+// manifests, a subject what refers to it.
 func (s *survey) kept(ctx context.Context, repo string, all map[digest.Digest]found) (map[digest.Digest]found, error) {
 	referrers := map[digest.Digest][]digest.Digest{}
 	var next []digest.Digest
@@ -221,7 +216,7 @@ func (s *survey) kept(ctx context.Context, repo string, all map[digest.Digest]fo
 		if m.doc.subject != nil {
 			referrers[m.doc.subject.Digest] = append(referrers[m.doc.subject.Digest], d)
 		}
-		if m.age <= s.g.untagged {
+		if m.pending || m.age <= s.g.untagged {
 			next = append(next, d)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 type CollectOptions struct {
 	DryRun   bool
 	Grace    time.Duration       // negative: the registry's
-	Full     bool                // look for parts, too, that nothing names: it reads the record of every blob
+	Full     bool                // look for parts that nothing names, too, and for tags that point nowhere: it reads every record
 	Progress func(CollectReport) // told now and then; may be nil
 }
 

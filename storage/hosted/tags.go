@@ -25,8 +25,8 @@ type tagRecord struct {
 func isDigest(ref string) bool { return strings.IndexByte(ref, ':') >= 0 }
 
 // putTag points a tag to a manifest. Of two writers at the same time one is the last.
-func (r Repo) putTag(ctx context.Context, tag string, d digest.Digest, by string) error {
-	return contend(ctx, func() error {
+func (r Repo) putTag(ctx context.Context, tag string, d digest.Digest, by string) (written storage.Version, err error) {
+	err = contend(ctx, func() error {
 		t, v, err := readAs[tagRecord](ctx, r.g, tagKey(r.name, tag))
 		if err != nil && !errors.Is(err, storage.ErrNotFound) {
 			return err
@@ -36,9 +36,10 @@ func (r Repo) putTag(ctx context.Context, tag string, d digest.Digest, by string
 				return err
 			}
 		}
-		_, err = r.g.writeAs(ctx, tagKey(r.name, tag), tagRecord{Digest: d, By: by, When: r.g.now(), Count: t.Count + 1}, v)
+		written, err = r.g.writeAs(ctx, tagKey(r.name, tag), tagRecord{Digest: d, By: by, When: r.g.now(), Count: t.Count + 1}, v)
 		return err
 	})
+	return written, err
 }
 
 // Tags lists up to n tags (n < 0: a page) after last, in byte order, and says whether there are more. ErrNameUnknown where
