@@ -96,6 +96,19 @@ func TestHostedNamesAreNeverAskedUpstream(t *testing.T) {
 	}
 }
 
+func TestEveryNameIsHosted(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, fakehub.Options{}, "HOSTED", "*")
+	s.hub.Repo("library/app").AddImage(fakehub.NewImage(fakehub.Spec{Layers: []int64{1000}}), "theirs")
+	m := s.pushImage("library/app", "latest", 1)
+	s.keeps(manifestPath("library/app", "latest"), m.Digest, m.Bytes)
+	s.keeps(manifestPath("library/app", "latest")+"?ns=docker.io", m.Digest, m.Bytes)
+	s.absent(manifestPath("library/app", "theirs"), manifestPath("library/none", "latest"), manifestPath("library/app", "theirs")+"?ns=docker.io")
+	if n := s.hub.Count(); n != 0 {
+		t.Errorf("upstream was asked %d times: %v", n, s.hub.Requests())
+	}
+}
+
 func TestPushesComeFromNearby(t *testing.T) {
 	t.Parallel()
 	s := newRegistry(t)
@@ -109,6 +122,8 @@ func TestPushesComeFromNearby(t *testing.T) {
 		{"X-Real-Ip", "8.8.8.8"},
 		{"Forwarded", "for=8.8.8.8;proto=http"},
 		{"Forwarded", `for=10.0.0.1, for="[2001:4860:4860::8888]:80"`},
+		{"Sec-Fetch-Site", "cross-site"}, // a page of somebody else's in a browser that is near
+		{"Sec-Fetch-Site", "same-site"},
 	} {
 		for _, q := range changes("team/app", m) {
 			a := s.ask(q.method, q.path, m.Bytes, "Content-Type", m.MediaType, header[0], header[1])
@@ -120,6 +135,7 @@ func TestPushesComeFromNearby(t *testing.T) {
 	for _, header := range [][2]string{
 		{"X-Forwarded-For", "10.1.2.3, 192.168.0.1:1234, fd00::1"},
 		{"X-Real-Ip", "127.0.0.1"},
+		{"Sec-Fetch-Site", "same-origin"},
 		{"Forwarded", `for="[::1]:80";proto=https, by=8.8.8.8;for=172.16.0.1`},
 	} {
 		s.accepted("a push from "+header[1], s.ask(http.MethodPost, uploadsPath("team/app"), nil, header[0], header[1]), http.StatusAccepted)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -199,6 +200,14 @@ func noise(seed uint64, n int) []byte {
 		panic(err)
 	}
 	return b
+}
+
+// grownBy is how much more memory the server has taken since, at most. A race detector's is not counted.
+func (s site) grownBy(since int64) int64 {
+	if os.Getenv("E2E_RACE") != "" {
+		return 0
+	}
+	return s.server.PeakRSS() - since
 }
 
 func itoa(n int) string { return strconv.Itoa(n) }
