@@ -2,6 +2,9 @@ package e2e
 
 import (
 	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -76,6 +79,64 @@ func (s site) fullEveryWay(content []byte) {
 	if grown := s.usage() - before; grown > 1<<20 {
 		s.Errorf("%d bytes are left of pushes that were refused", grown)
 	}
+}
+
+// Somebody else takes the last byte. What is there is served, nothing is half there, and when there is room all goes on.
+func TestNoByteIsFree(t *testing.T) {
+	t.Parallel()
+	data := smallDisk(t, "64m")
+	s := newSiteOn(t, data, fakehub.Options{}, "DEFAULT_UPSTREAM", "none", "MIN_FREE", "0")
+	m, content := s.pushImage("team/app", "latest", 1), noise(2, 100_000)
+	d := s.push("team/app", content).Digest
+	next := manifestOf(described(d, content))
+	at := s.chunks(s.begin("team/app", ""), content[:1000], 1)
+	hog := fillDisk(t, data)
+
+	late := noise(3, 100_000)
+	for name, a := range map[string]answer{
+		"POST":              s.ask(http.MethodPost, withDigest(uploadsPath("team/app"), digest.FromBytes(late)), late),
+		"begin":             s.ask(http.MethodPost, uploadsPath("team/app"), nil),
+		"PATCH":             s.ask(http.MethodPatch, at, late),
+		"PUT":               s.ask(http.MethodPut, withDigest(at, d), content[1000:]),
+		"manifest":          s.put("team/app", "next", next),
+		"manifest and tags": s.put("team/app", next.Digest.String()+"?tag=a&tag=b", next),
+		"a tag that moves":  s.put("team/app", "latest", next),
+	} {
+		if a.status != http.StatusInsufficientStorage {
+			t.Errorf("%s: status %d: %.200s", name, a.status, a.body)
+		}
+	}
+	s.absent(manifestPath("team/app", "next"), manifestPath("team/app", "a"), manifestPath("team/app", next.Digest.String()),
+		blobPath("team/app", digest.FromBytes(late)))
+	s.keeps(manifestPath("team/app", "latest"), m.Digest, m.Bytes)
+	s.keepsBlob("team/app", d, content)
+	if tags, _ := s.list("/v2/team/app/tags/list"); !slices.Equal(tags, []string{"latest"}) {
+		t.Errorf("the tags are %v", tags)
+	}
+
+	if err := os.Remove(hog); err != nil {
+		t.Fatal(err)
+	}
+	s.has("status", s.accepted("status", s.ask(http.MethodGet, at, nil), http.StatusNoContent), "Range", "0-999")
+	s.accepted("PUT", s.ask(http.MethodPut, withDigest(at, d), content[1000:]), http.StatusCreated)
+	s.keepsBlob("team/app", s.push("team/app", late).Digest, late)
+	s.accepted("manifest", s.put("team/app", "next", next), http.StatusCreated)
+	s.keeps(manifestPath("team/app", "next"), next.Digest, next.Bytes)
+}
+
+// fillDisk takes all the space that is left.
+func fillDisk(t *testing.T, dir string) (hog string) {
+	t.Helper()
+	hog = filepath.Join(dir, "hog")
+	f, err := os.Create(hog)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for block := make([]byte, 64<<10); err == nil; {
+		_, err = f.Write(block)
+	}
+	return hog
 }
 
 func TestCollectionTellsWhatItDoes(t *testing.T) {
