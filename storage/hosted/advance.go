@@ -9,58 +9,81 @@ import (
 	"github.com/entrepot/entrepot/storage"
 )
 
-// advance moves a record that nothing needs one step towards its end. storage.ErrConflict where somebody has touched it.
+// advance moves a record that nothing needs one step towards its end, if it is at the version still that it had when it was
+// found; storage.ErrConflict otherwise.
 func (r *run) advance(ctx context.Context, s suspect) error {
+	record, v, err := r.g.read(ctx, s.key)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil
+	}
+	if err == nil && v != s.version {
+		err = storage.ErrConflict
+	}
 	switch {
+	case err != nil:
+		return err
 	case strings.HasPrefix(s.key, blobFolder):
-		return r.advanceBlob(ctx, s)
+		return r.advanceBlob(ctx, s, record)
 	case strings.HasPrefix(s.key, holdFolder):
-		return r.advanceHold(ctx, s)
-	case strings.Contains(s.key, "/manifests/"):
+		rec, _ := decode[holdRecord](s.key, record) // a damaged one may end
+		return r.condemnOrEnd(ctx, s, rec.State == live, holdRecord{State: condemned, Claimed: rec.Claimed})
+	case isTag(s.key):
+		rec, err := decode[tagRecord](s.key, record)
+		dying := rec.State == condemned
+		rec.State = condemned
+		return r.condemnOrEnd(ctx, s, err == nil && !dying, rec)
+	}
+	err = r.condemnOrEnd(ctx, s, false, nil)
+	if err == nil && strings.Contains(s.key, "/manifests/") {
 		r.report.Untagged++
 	}
-	if r.dry {
-		return nil
-	}
-	return r.g.end(ctx, s.key, s.version)
+	return err
 }
 
-func (r *run) advanceHold(ctx context.Context, s suspect) error {
-	rec, err := decode[holdRecord](s.key, s.record)
-	if err != nil || r.dry {
-		return err
-	}
-	if rec.State != condemned {
-		rec.State = condemned
-		_, err = r.g.writeAs(ctx, s.key, rec, s.version)
-		return err
-	}
-	return r.g.end(ctx, s.key, s.version)
-}
-
-func (r *run) advanceBlob(ctx context.Context, s suspect) error {
-	rec, err := decode[blobRecord](s.key, s.record)
-	if err != nil {
-		return err
-	}
-	if r.dry {
-		r.freed(rec)
+// condemnOrEnd takes one of the two steps.
+func (r *run) condemnOrEnd(ctx context.Context, s suspect, condemn bool, as any) error {
+	switch {
+	case r.dry:
 		return nil
-	}
-	version := s.version
-	switch rec.State {
-	case live:
-		rec.State = condemned
-		if _, err = r.g.writeAs(ctx, s.key, rec, version); err == nil {
+	case condemn:
+		_, err := r.g.writeAs(ctx, s.key, as, s.version)
+		if err == nil && isTag(s.key) {
 			r.report.Condemned++
 		}
 		return err
-	case condemned:
+	}
+	return r.g.end(ctx, s.key, s.version)
+}
+
+func (r *run) advanceBlob(ctx context.Context, s suspect, record []byte) error {
+	rec, err := decode[blobRecord](s.key, record)
+	switch {
+	case err != nil: // damaged: its parts are nobody's, and a full run finds them
+		return r.condemnOrEnd(ctx, s, false, nil)
+	case r.dry:
 		r.freed(rec)
-		rec = rec.end()
-		if version, err = r.g.writeAs(ctx, s.key, rec, version); err != nil {
+		return nil
+	case rec.State == live:
+		rec.State = condemned
+		if _, err := r.g.writeAs(ctx, s.key, rec, s.version); err != nil {
 			return err
 		}
+		r.report.Condemned++
+		return nil
+	}
+	return r.endBlob(ctx, s, rec)
+}
+
+// endBlob deletes the bytes of a blob that is condemned, or what an earlier run has left of them.
+func (r *run) endBlob(ctx context.Context, s suspect, rec blobRecord) error {
+	version := s.version
+	if rec.State == condemned {
+		var err error
+		if version, err = r.g.writeAs(ctx, s.key, rec.ended(), version); err != nil {
+			return err
+		}
+		r.freed(rec)
+		rec = rec.ended()
 	}
 	if err := r.g.deleteParts(ctx, rec.Ended); err != nil {
 		return err
@@ -85,23 +108,28 @@ func (r *run) uploads(ctx context.Context) error {
 		if !r.old(info) {
 			continue
 		}
-		u, v, err := readAs[uploadRecord](ctx, r.g, info.Key)
-		if errors.Is(err, storage.ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		r.report.Uploads++
-		if r.dry {
-			continue
-		}
-		err = r.endUpload(ctx, strings.TrimPrefix(info.Key, uploadFolder), u, v)
-		if err != nil && !errors.Is(err, storage.ErrConflict) {
+		if err := r.upload(ctx, info.Key); err != nil && !errors.Is(err, storage.ErrConflict) {
 			return err
 		}
 	}
 	return nil
+}
+
+func (r *run) upload(ctx context.Context, key string) error {
+	u, v, err := readAs[uploadRecord](ctx, r.g, key)
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return nil
+	case errors.Is(err, errDamagedRecord) && !r.dry: // its parts are nobody's, and a full run finds them
+		r.g.log.Error("the record of an upload is damaged; the upload ends", "key", key, "err", err)
+		return r.g.end(ctx, key, v)
+	case err == nil && !r.dry:
+		err = r.endUpload(ctx, strings.TrimPrefix(key, uploadFolder), u, v)
+	}
+	if err == nil && !u.Over {
+		r.report.Uploads++
+	}
+	return err
 }
 
 // endUpload ends an abandoned upload. One that had begun to become a blob either did, and then its parts are the blob's, or
@@ -124,20 +152,14 @@ func (r *run) endUpload(ctx context.Context, id string, u uploadRecord, v storag
 func (g *Registry) fence(ctx context.Context, u uploadRecord) (owned bool, err error) {
 	key := blobKey(u.Commit.Digest)
 	err = contend(ctx, func() error {
-		record, v, err := g.read(ctx, key)
-		if err != nil && !errors.Is(err, storage.ErrNotFound) {
+		rec, v, err := readAs[blobRecord](ctx, g, key)
+		if err != nil && !lacking(err) {
 			return err
-		}
-		var rec blobRecord
-		if err == nil {
-			if rec, err = decode[blobRecord](key, record); err != nil {
-				return err
-			}
 		}
 		if owned = rec.names(u.Parts[0].Name); owned || v != u.Commit.At {
 			return nil
 		}
-		if len(record) == tombstoneSize || rec.State == "" {
+		if err != nil {
 			_, err = g.write(ctx, key, tombstone(), v)
 			return err
 		}
@@ -147,10 +169,14 @@ func (g *Registry) fence(ctx context.Context, u uploadRecord) (owned bool, err e
 	return owned, err
 }
 
-// orphans deletes parts that no upload has and no blob is made of. An upload names each part before it has a byte, and a blob names it before the
-// upload ends: so what is there first, and then in neither, looked at in this order, is nobody's.
+// orphans deletes parts that no upload has and no blob is made of. An upload names each part before it has a byte, and a blob
+// names it before the upload ends: so what is there first, and then in neither, looked at in this order, is nobody's.
 func (r *run) orphans(ctx context.Context) error {
 	named, err := r.g.namedParts(ctx)
+	if errors.Is(err, errDamagedRecord) {
+		r.g.log.Error("parts that nothing names are not looked for, since one record does not tell what it names", "err", err)
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -72,12 +72,11 @@ type run struct {
 	suspects []suspect
 }
 
-// suspect is a record that was old and not needed.
+// suspect is a record that was not needed, at the version that it had then.
 type suspect struct {
 	key     string
-	record  []byte
 	version storage.Version
-	needs   string // it ends unless this key is needed: its own, or that of a tag's manifest
+	needs   string // it stays if this key is needed: its own, or that of a tag's manifest
 }
 
 func (r *run) progress(u Usage) {
@@ -95,7 +94,7 @@ func (r *run) collect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := r.suspect(ctx, first.marks); err != nil {
+	if err := r.findSuspects(ctx, first.marks); err != nil {
 		return err
 	}
 	last := first
@@ -119,14 +118,14 @@ func (r *run) collect(ctx context.Context) error {
 	return nil
 }
 
-// suspect reads what is not needed, and buries old tombstones. What is young and not needed is little: what is being pushed.
-func (r *run) suspect(ctx context.Context, needed *marks) error {
+// findSuspects reads what is not needed, and removes old tombstones.
+func (r *run) findSuspects(ctx context.Context, needed *marks) error {
 	for _, folder := range []string{repoFolder, holdFolder, blobFolder, nameFolder} {
 		for info, err := range r.g.store.List(ctx, folder, "") {
 			if err == nil && info.Size == int64(tombstoneSize) {
-				err = r.bury(ctx, info)
+				err = r.removeTombstone(ctx, info)
 			} else if err == nil && !needed.needed(info.Key) {
-				err = r.read(ctx, info, needed)
+				err = r.consider(ctx, info, needed)
 			}
 			if err != nil {
 				return err
@@ -142,21 +141,23 @@ func (r *run) suspect(ctx context.Context, needed *marks) error {
 // old: nobody has touched it for the grace.
 func (r *run) old(info storage.Info) bool { return r.now.Sub(info.Modified) >= r.grace }
 
-// bury removes what was listed as a tombstone, if it still is one.
-func (r *run) bury(ctx context.Context, info storage.Info) error {
+// removeTombstone removes what was listed as a tombstone, if it still is one.
+func (r *run) removeTombstone(ctx context.Context, info storage.Info) error {
 	if !r.old(info) || r.dry {
 		return nil
 	}
 	_, v, err := r.g.read(ctx, info.Key)
-	if v == storage.Absent || !errors.Is(err, storage.ErrNotFound) {
+	switch {
+	case !errors.Is(err, storage.ErrNotFound):
 		return err
+	case v != storage.Absent:
+		r.g.bury(ctx, info.Key, v)
 	}
-	r.g.bury(ctx, info.Key, v)
 	return nil
 }
 
-// read makes a record that is old, or about to end, a suspect.
-func (r *run) read(ctx context.Context, info storage.Info, needed *marks) error {
+// consider makes a record a suspect that is old, or that an earlier run has begun to end.
+func (r *run) consider(ctx context.Context, info storage.Info, needed *marks) error {
 	if isTag(info.Key) && !r.full {
 		return nil // to read them all takes long, and it is rare that one points nowhere
 	}
@@ -167,24 +168,21 @@ func (r *run) read(ctx context.Context, info storage.Info, needed *marks) error 
 	if err != nil {
 		return err
 	}
-	s := suspect{key: info.Key, record: record, version: v, needs: info.Key}
+	s := suspect{key: info.Key, version: v, needs: info.Key}
 	if isTag(info.Key) {
 		t, err := decode[tagRecord](info.Key, record)
 		if err != nil {
-			return err
+			return nil // damaged: the next push of the tag replaces it
 		}
-		if s.needs = manifestKey(repoOf(info.Key), t.Digest); needed.needed(s.needs) {
-			return nil
-		}
+		s.needs = manifestKey(repoOf(info.Key), t.Digest)
 	}
-	if r.old(info) || dying(info.Key, record) {
+	if !needed.needed(s.needs) && (r.old(info) || dying(info.Key, record)) {
 		r.suspects = append(r.suspects, s)
 	}
 	return nil
 }
 
-// isTag: a tag stays as long as its manifest, in whose key's place it is looked for among what is needed. Most end with it;
-// a crash may leave one that points nowhere.
+// isTag: a tag stays as long as its manifest. Most end with it; a crash may leave one that points nowhere.
 func isTag(key string) bool {
 	_, rest, _ := strings.Cut(strings.TrimPrefix(key, repoFolder), "/")
 	return strings.HasPrefix(key, repoFolder) && strings.HasPrefix(rest, "tags/")
@@ -197,11 +195,8 @@ func repoOf(key string) string {
 
 // dying: an earlier run has begun to end it. Its age is that of this beginning, and it has waited long enough before.
 func dying(key string, record []byte) bool {
-	if !strings.HasPrefix(key, blobFolder) && !strings.HasPrefix(key, holdFolder) {
-		return false
-	}
 	rec, err := decode[holdRecord](key, record)
-	return err == nil && rec.State != live
+	return err == nil && (rec.State == condemned || rec.State == gone)
 }
 
 // listAgain makes the catalog list repositories that have manifests and are not in it: a run that met a push in its middle

@@ -208,6 +208,9 @@ func TestTagsThatPointNowhereGo(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.clock.pass(2 * time.Hour)
+	if r := s.collect(); r.Condemned != 3 { // the tag and two blobs
+		t.Errorf("first run: %+v", r)
+	}
 	s.collect()
 	if tags, _, err := s.Repo("r").Tags(t.Context(), -1, ""); !slices.Equal(tags, []string{"v1"}) || err != nil {
 		t.Errorf("tags: %v, %v", tags, err)

@@ -3,6 +3,7 @@ package hosted
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/entrepot/entrepot/storage"
 	"github.com/opencontainers/go-digest"
@@ -48,10 +49,11 @@ func (r Repo) finish(ctx context.Context, id string, u uploadRecord, v storage.V
 			return err
 		}
 		v = next
-		life := blobRecord{State: live, Size: u.End, Parts: u.Parts, Ended: rec.end().Ended, Claimed: r.g.now()}
+		life := blobRecord{State: live, Size: u.End, Parts: u.Parts, Ended: rec.ended().Ended, Claimed: r.g.now()}
 		if _, err := r.g.writeAs(ctx, blobKey(d), life, at); err != nil {
 			return err
 		}
+		r.g.healed("", d)
 		if err := r.hold(ctx, d); err != nil {
 			return err
 		}
@@ -97,7 +99,7 @@ func (r Repo) LinkBlob(ctx context.Context, d digest.Digest, size int64, path st
 		return err
 	}
 	if err := r.linkUpload(ctx, id, d, size, path); err != nil {
-		_ = r.CancelUpload(context.WithoutCancel(ctx), id) // the collector does it if this fails
+		r.cancelAfterwards(ctx, id)
 		return r.wrap("link blob", err)
 	}
 	return nil
@@ -112,7 +114,10 @@ func (r Repo) linkUpload(ctx context.Context, id string, d digest.Digest, size i
 	if err := storage.Link(ctx, r.g.store, partKey(name), path); err != nil {
 		return err
 	}
-	u, v, err := r.notePart(ctx, id, u.End, chunk{part: part{Name: name, Size: size}})
+	if linked, err := r.g.store.Stat(ctx, partKey(name)); err != nil || linked.Size != size {
+		return fmt.Errorf("the linked file has %d bytes, and not %d: %w", linked.Size, size, errors.Join(ErrDigestMismatch, err))
+	}
+	u, v, _, err := r.notePart(ctx, id, u.End, chunk{part: part{Name: name, Size: size}})
 	if err != nil {
 		return err
 	}

@@ -16,10 +16,10 @@ func (r Repo) DeleteTag(ctx context.Context, tag string) error {
 		if errors.Is(err, storage.ErrNotFound) {
 			return fmt.Errorf("tag %s: %w", tag, ErrManifestUnknown)
 		}
-		if err != nil {
-			return err
+		if err == nil {
+			err = r.touchManifest(ctx, t.Digest, map[digest.Digest]bool{})
 		}
-		if err := r.touchManifest(ctx, t.Digest); err != nil {
+		if err != nil && !errors.Is(err, errDamagedRecord) {
 			return err
 		}
 		return r.g.end(ctx, tagKey(r.name, tag), v)
@@ -37,11 +37,14 @@ func (r Repo) DeleteManifest(ctx context.Context, d digest.Digest) error {
 
 func (r Repo) deleteManifest(ctx context.Context, d digest.Digest) error {
 	record, _, err := r.g.read(ctx, manifestKey(r.name, d))
-	if h, _, _ := cutManifest(record); errors.Is(err, storage.ErrNotFound) || h.Pending {
+	if errors.Is(err, storage.ErrNotFound) {
 		return fmt.Errorf("%s: %w", d, ErrManifestUnknown)
 	}
 	if err != nil {
 		return err
+	}
+	if h, _, err := cutManifest(record); err == nil && h.Pending { // a damaged one can be deleted
+		return fmt.Errorf("%s is being pushed: %w", d, ErrManifestUnknown)
 	}
 	if err := r.untag(ctx, d, func(context.Context) (bool, error) { return true, nil }); err != nil {
 		return err
@@ -81,9 +84,9 @@ func (r Repo) unpublish(ctx context.Context, d digest.Digest, record []byte) err
 	if err != nil {
 		return nil // damaged: the collector finds what it left among the referrers
 	}
-	doc, err := parseDocument(m.MediaType, m.Bytes)
-	if err != nil || doc.subject == nil {
-		return nil // it names none
+	doc := readDocument(m.MediaType, m.Bytes)
+	if doc.subject == nil {
+		return nil
 	}
 	return r.dropReferrer(ctx, doc.subject.Digest, d, gone)
 }
@@ -98,7 +101,7 @@ func (r Repo) untag(ctx context.Context, d digest.Digest, still func(context.Con
 			continue
 		}
 		t, v, err := readAs[tagRecord](ctx, r.g, info.Key)
-		if errors.Is(err, storage.ErrNotFound) || err == nil && t.Digest != d {
+		if lacking(err) || err == nil && t.Digest != d {
 			continue
 		}
 		if err != nil {

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // What is read of one object and one list: more are nobody's manifest, and would be large in memory.
@@ -216,4 +218,25 @@ func misfit(what string, err error) error {
 		return invalid("%s is a JSON %s", what, wrong.Value)
 	}
 	return invalid("%s is not JSON: %v", what, err)
+}
+
+// readDocument reads a manifest that was taken once, perhaps by rules that were less strict: what it names must be known, so
+// every digest in it counts.
+func readDocument(mediaType string, b []byte) document {
+	doc, err := parseDocument(mediaType, b)
+	if err == nil {
+		return doc
+	}
+	var content struct {
+		Manifests []ocispec.Descriptor `json:"manifests"`
+		Subject   *ocispec.Descriptor  `json:"subject"`
+	}
+	_ = json.Unmarshal(b, &content) // as much as can be read
+	doc = document{mediaType: mediaType, manifests: content.Manifests, subject: content.Subject}
+	for _, text := range regexp.MustCompile(`sha(256|512):[0-9a-f]+`).FindAll(b, -1) {
+		if d := digest.Digest(text); d.Validate() == nil && !slices.Contains(doc.named, d) {
+			doc.named = append(doc.named, d)
+		}
+	}
+	return doc
 }

@@ -83,6 +83,7 @@ type Registry struct {
 	log      *slog.Logger
 	now      func() time.Time
 	buffers  sync.Pool // of *[]byte, readBuffer long
+	told     sync.Map  // damage that was told of: repository@digest
 
 	mu    sync.Mutex
 	usage Usage // guarded by mu

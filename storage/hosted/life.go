@@ -20,8 +20,9 @@ import (
 // Whoever is about to name something claims it first (live, as of now) and looks again after naming it. The collector reads
 // a record and its version before it looks for what names it, and moves it on with that very version. So a blob can only
 // end if it was condemned before the collector's look began, and nothing that was acknowledged can name a blob that was
-// condemned before: it would have been claimed again. No clock is part of this; the grace only keeps collection from
-// hindering pushes.
+// condemned before: it would have been claimed again, which alone takes a blob out of that state. And a manifest keeps its
+// blobs until a look that does not find it any more, whatever becomes of it meanwhile. No clock is part of this; the grace
+// only keeps collection from hindering pushes, and what is condemned need not wait for it again.
 type state string
 
 const (
@@ -61,8 +62,8 @@ func (b blobRecord) partNames() (names []string) {
 	return names
 }
 
-// end gives the record of the blob without its bytes.
-func (b blobRecord) end() blobRecord {
+// ended gives the record of the blob without its bytes.
+func (b blobRecord) ended() blobRecord {
 	return blobRecord{State: gone, Ended: append(b.partNames(), b.Ended...)}
 }
 
@@ -81,7 +82,7 @@ func (g *Registry) fresh(s state, claimed time.Time) bool {
 // blob reads a blob's record; ErrBlobUnknown where its bytes are not there.
 func (g *Registry) blob(ctx context.Context, d digest.Digest) (blobRecord, storage.Version, error) {
 	rec, v, err := readAs[blobRecord](ctx, g, blobKey(d))
-	if errors.Is(err, storage.ErrNotFound) || err == nil && !rec.usable() {
+	if lacking(err) || err == nil && !rec.usable() {
 		return rec, v, fmt.Errorf("%s: %w", d, ErrBlobUnknown)
 	}
 	return rec, v, err
@@ -107,7 +108,7 @@ func (r Repo) claimHold(ctx context.Context, d digest.Digest) error {
 	return contend(ctx, func() error {
 		rec, v, err := readAs[holdRecord](ctx, r.g, holdKey(d, r.name))
 		switch {
-		case errors.Is(err, storage.ErrNotFound):
+		case lacking(err):
 			return fmt.Errorf("%s: %w", d, ErrBlobUnknown)
 		case err != nil || r.g.fresh(rec.State, rec.Claimed):
 			return err
@@ -120,7 +121,7 @@ func (r Repo) claimHold(ctx context.Context, d digest.Digest) error {
 func (r Repo) hold(ctx context.Context, d digest.Digest) error {
 	return contend(ctx, func() error {
 		rec, v, err := readAs[holdRecord](ctx, r.g, holdKey(d, r.name))
-		if err != nil && !errors.Is(err, storage.ErrNotFound) {
+		if err != nil && !lacking(err) {
 			return err
 		}
 		if err == nil && r.g.fresh(rec.State, rec.Claimed) {

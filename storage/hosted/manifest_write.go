@@ -53,9 +53,11 @@ type manifestWrite struct {
 func (w *manifestWrite) push(ctx context.Context) error {
 	err := contend(ctx, func() error { return w.write(ctx) })
 	if err == nil {
+		w.repo.g.healed(w.repo.name, w.digest)
 		return nil
 	}
-	ctx = context.WithoutCancel(ctx)
+	ctx, cancel := afterwards(ctx)
+	defer cancel()
 	if seen, lookErr := w.repo.sees(ctx, w.digest); seen || lookErr != nil {
 		return err
 	}
@@ -65,7 +67,7 @@ func (w *manifestWrite) push(ctx context.Context) error {
 	return err
 }
 
-// write is steps 2 to 6 of PutManifest. storage.ErrConflict where somebody has changed the manifest meanwhile.
+// write is one try at steps 2 to 6 of PutManifest. storage.ErrConflict where somebody has changed the manifest meanwhile.
 func (w *manifestWrite) write(ctx context.Context) error {
 	v, seen, err := w.begin(ctx)
 	if err != nil {
@@ -89,14 +91,34 @@ func (w *manifestWrite) write(ctx context.Context) error {
 		}
 	}
 	for _, tag := range w.Tags {
-		if w.tagged[tag], err = w.repo.putTag(ctx, tag, w.digest, w.By); err != nil {
+		written, err := w.repo.putTag(ctx, tag, w.digest, w.By)
+		if err != nil {
 			return err
 		}
+		w.tagged[tag] = written
 	}
-	if seen, err := w.repo.sees(ctx, w.digest); err != nil || seen {
+	return w.stands(ctx)
+}
+
+// stands fails with storage.ErrConflict unless the manifest and its tags are still there.
+func (w *manifestWrite) stands(ctx context.Context) error {
+	seen, err := w.repo.sees(ctx, w.digest)
+	if err != nil {
 		return err
 	}
-	return fmt.Errorf("manifest %s was deleted while it was being pushed: %w", w.digest, storage.ErrConflict)
+	if !seen {
+		return fmt.Errorf("manifest %s was deleted while it was being pushed: %w", w.digest, storage.ErrConflict)
+	}
+	for _, tag := range w.Tags {
+		t, _, err := readAs[tagRecord](ctx, w.repo.g, tagKey(w.repo.name, tag))
+		if err != nil && !errors.Is(err, storage.ErrNotFound) { // somebody else's deletion
+			return err
+		}
+		if t.State == condemned && t.Digest == w.digest {
+			return fmt.Errorf("tag %s is being collected: %w", tag, storage.ErrConflict)
+		}
+	}
+	return nil
 }
 
 func (w *manifestWrite) key() string { return manifestKey(w.repo.name, w.digest) }
@@ -140,35 +162,11 @@ func (w *manifestWrite) lookAgain(ctx context.Context) error {
 			return err
 		}
 	}
+	touched := map[digest.Digest]bool{}
 	for _, child := range w.doc.manifests {
-		if err := w.repo.touchManifest(ctx, child.Digest); err != nil {
+		if err := w.repo.touchManifest(ctx, child.Digest, touched); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// touchManifest gives a manifest that is there a new version: who is about to end it for want of a tag looks again.
-func (r Repo) touchManifest(ctx context.Context, d digest.Digest) error {
-	if r.g.untagged == 0 {
-		return nil // nobody ends manifests
-	}
-	return contend(ctx, func() error {
-		record, v, err := r.g.read(ctx, manifestKey(r.name, d))
-		if errors.Is(err, storage.ErrNotFound) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		h, b, err := cutManifest(record)
-		if err != nil {
-			return fmt.Errorf("manifest %s is damaged: %w", d, err)
-		}
-		if record, err = encodeManifest(h, b); err != nil {
-			return err
-		}
-		_, err = r.g.write(ctx, manifestKey(r.name, d), record, v)
-		return err
-	})
 }

@@ -39,17 +39,23 @@ type manifestHeader struct {
 	MediaType string    `json:"mediaType"`
 	By        string    `json:"by,omitempty"`
 	Pushed    time.Time `json:"pushed"`
+	Touched   time.Time `json:"touched,omitzero"`  // by somebody who relied on it
 	Pending   bool      `json:"pending,omitempty"` // it is being pushed, and only the collector sees it
 }
 
 // Manifest gives a manifest by tag or digest; ErrManifestUnknown.
-func (r Repo) Manifest(ctx context.Context, ref string) (Manifest, error) {
-	d, err := r.resolve(ctx, ref)
-	if err != nil {
-		return Manifest{}, r.wrap("get manifest", err)
+func (r Repo) Manifest(ctx context.Context, ref string) (m Manifest, err error) {
+	for last := digest.Digest(""); ; {
+		d, err := r.resolve(ctx, ref)
+		if err != nil {
+			return Manifest{}, r.wrap("get manifest", err)
+		}
+		m, _, err = r.manifest(ctx, d)
+		if !errors.Is(err, ErrManifestUnknown) || d == last {
+			return m, r.wrap("get manifest", err)
+		}
+		last = d // the tag may have moved before its manifest was deleted
 	}
-	m, _, err := r.manifest(ctx, d)
-	return m, r.wrap("get manifest", err)
 }
 
 // resolve gives the digest that a tag points to. A digest stands for itself.
@@ -58,7 +64,10 @@ func (r Repo) resolve(ctx context.Context, ref string) (digest.Digest, error) {
 		return digest.Digest(ref), nil
 	}
 	t, _, err := readAs[tagRecord](ctx, r.g, tagKey(r.name, ref))
-	if errors.Is(err, storage.ErrNotFound) {
+	if errors.Is(err, errDamagedRecord) {
+		r.g.log.Error("a hosted tag is damaged; push it again", "repository", r.name, "tag", ref, "err", err)
+	}
+	if lacking(err) {
 		err = fmt.Errorf("tag %s: %w", ref, ErrManifestUnknown)
 	}
 	return t.Digest, err
@@ -78,12 +87,23 @@ func (r Repo) manifest(ctx context.Context, d digest.Digest) (Manifest, storage.
 		return Manifest{}, v, fmt.Errorf("%s is being pushed: %w", d, ErrManifestUnknown)
 	}
 	if err != nil {
-		r.g.events.Damaged(d)
-		r.g.log.Error("a hosted manifest is damaged; push it again", "repository", r.name, "digest", d, "err", err)
+		r.g.damaged("manifest", r.name, d, err)
 		return Manifest{}, v, fmt.Errorf("%s is damaged: %w", d, ErrManifestUnknown)
 	}
 	return m, v, nil
 }
+
+// damaged tells of damage, once.
+func (g *Registry) damaged(kind, where string, d digest.Digest, err error) {
+	if _, told := g.told.LoadOrStore(where+"@"+string(d), true); told {
+		return
+	}
+	g.events.Damaged(d)
+	g.log.Error("hosted content is damaged; push it again", "kind", kind, "repository", where, "digest", d, "err", err)
+}
+
+// healed lets damage be told of again.
+func (g *Registry) healed(where string, d digest.Digest) { g.told.Delete(where + "@" + string(d)) }
 
 func encodeManifest(h manifestHeader, b []byte) ([]byte, error) {
 	head, err := encode(h)
@@ -128,7 +148,10 @@ func (r Repo) sees(ctx context.Context, d digest.Digest) (bool, error) {
 //  3. The claims are looked at again: a blob that ended in between cannot come back. Then nothing was pushed.
 //  4. What leads to the manifest is written: its entry among its subject's referrers, the repository's name.
 //  5. The manifest is written for everybody to see, and then the tags.
-//  6. The manifest is looked at again: whoever deletes it removes the tags that he finds afterwards.
+//  6. The manifest and the tags are looked at again: whoever deletes it removes the tags that he finds afterwards, and the
+//     collector may have taken a tag for one that points nowhere.
+//
+// A manifest that everybody sees already needs no step 5, but gets a new version in step 2.
 func (r Repo) PutManifest(ctx context.Context, p ManifestPush) (Pushed, error) {
 	doc, err := parseDocument(p.MediaType, p.Bytes)
 	if err != nil {

@@ -266,8 +266,11 @@ func TestRacingChunks(t *testing.T) {
 		if end, err := s.Repo("r").UploadEnd(t.Context(), id); won != 1 || end != 5 || err != nil {
 			t.Errorf("%d racers won, and the upload ends at %d, %v", won, end, err)
 		}
-		if parts := s.keys(partFolder); len(parts) != 1 {
-			t.Errorf("%d parts, want 1", len(parts))
+		if err := s.Repo("r").CancelUpload(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+		if parts := s.keys(partFolder); len(parts) != 0 {
+			t.Errorf("%d parts stay, also those of the losers", len(parts))
 		}
 	})
 }

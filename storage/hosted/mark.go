@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"iter"
 	"strings"
 	"time"
 
@@ -62,72 +63,69 @@ func (g *Registry) look(ctx context.Context, now time.Time, grace time.Duration,
 }
 
 // repos yields every repository that has any record, by its key's order. The catalog may lag behind that.
-func (g *Registry) repos(ctx context.Context) func(yield func(string, error) bool) {
+func (g *Registry) repos(ctx context.Context) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		after := ""
-		for {
-			key, err := g.firstAfter(ctx, repoFolder, after)
+		last := ""
+		for info, err := range g.store.List(ctx, repoFolder, "") {
 			if err != nil {
 				yield("", err)
 				return
 			}
-			element, _, _ := strings.Cut(strings.TrimPrefix(key, repoFolder), "/")
-			if key == "" || !yield(parseRepoKey(element), nil) {
+			element, _, _ := strings.Cut(strings.TrimPrefix(info.Key, repoFolder), "/")
+			if element != last && !yield(parseRepoKey(element), nil) {
 				return
 			}
-			after = repoFolder + element + "0" // '0' follows '/'
+			last = element
 		}
 	}
 }
 
-// firstAfter gives the first key of a folder after another; empty where there is none.
-func (g *Registry) firstAfter(ctx context.Context, folder, after string) (string, error) {
-	for info, err := range g.store.List(ctx, folder, after) {
-		return info.Key, err
+// repo looks at the manifests of one repository. Whatever becomes of a manifest, what it needs does not end before a look
+// that does not find it: it may get another version, and stay, at any time.
+func (s *survey) repo(ctx context.Context, repo string) error {
+	var usage RepoUsage
+	own := newMarks() // blobs counted for this repository
+	family := newFamily()
+	for m, err := range s.manifests(ctx, repo) {
+		if err != nil {
+			return err
+		}
+		s.need(repo, m)
+		switch {
+		case m.pending && m.age >= s.grace: // its push has most likely died
+		case m.pending, s.g.untagged == 0:
+			s.marks.need(manifestKey(repo, m.digest))
+		}
+		if s.g.untagged > 0 {
+			family.add(m, m.age <= s.g.untagged)
+		}
+		if !m.pending {
+			s.count(&usage, own, m)
+		}
 	}
-	return "", nil
+	if usage.Manifests > 0 {
+		s.usage.Repositories[repo] = usage
+	}
+	if s.g.untagged == 0 {
+		return nil
+	}
+	return s.keep(ctx, repo, family)
 }
 
 // found is a manifest that a survey read.
 type found struct {
+	digest  digest.Digest
 	doc     document
 	size    int64
 	age     time.Duration
 	pending bool // by a push that goes on, or that has died
 }
 
-func (s *survey) repo(ctx context.Context, repo string) error {
-	manifests, err := s.manifests(ctx, repo)
-	if err != nil || len(manifests) == 0 {
-		return err
-	}
-	kept := manifests
-	if s.g.untagged > 0 {
-		if kept, err = s.kept(ctx, repo, manifests); err != nil {
-			return err
-		}
-	}
-	for d, m := range manifests {
-		if m.pending {
-			s.pending(repo, d, m)
-			delete(kept, d)
-		}
-	}
-	for d, m := range kept {
-		s.marks.need(manifestKey(repo, d))
-		s.need(repo, d, m)
-	}
+// need marks what a manifest needs, apart from itself.
+func (s *survey) need(repo string, m found) {
 	s.marks.need(nameKey(repo))
-	if len(kept) > 0 {
-		s.count(repo, kept)
-	}
-	return nil
-}
-
-// need marks what a manifest needs.
-func (s *survey) need(repo string, d digest.Digest, m found) {
 	if m.doc.subject != nil {
-		s.marks.need(referrerKey(repo, m.doc.subject.Digest, d))
+		s.marks.need(referrerKey(repo, m.doc.subject.Digest, m.digest))
 	}
 	for _, b := range m.doc.named {
 		s.marks.need(holdKey(b, repo))
@@ -135,117 +133,56 @@ func (s *survey) need(repo string, d digest.Digest, m found) {
 	}
 }
 
-// pending marks what a manifest needs that is being pushed. If it is old, its push has most likely died, and it may end
-// itself. But nothing that it needs may end before: until then the push may wake up.
-func (s *survey) pending(repo string, d digest.Digest, m found) {
-	if m.age < s.grace {
-		s.marks.need(manifestKey(repo, d))
+// count adds what a manifest takes.
+func (s *survey) count(usage *RepoUsage, own *marks, m found) {
+	usage.Manifests++
+	usage.Bytes += m.size
+	s.usage.Manifests++
+	s.usage.Bytes += m.size
+	for _, b := range m.doc.blobs {
+		if own.need(string(b.Digest)) {
+			usage.Bytes += b.Size
+		}
+		if s.marks.need("counted/" + string(b.Digest)) {
+			s.usage.Blobs++
+			s.usage.Bytes += b.Size
+		}
 	}
-	s.need(repo, d, m)
 }
 
-// count adds up what the manifests of a repository take.
-func (s *survey) count(repo string, kept map[digest.Digest]found) {
-	var usage RepoUsage
-	own := map[digest.Digest]struct{}{} // blobs counted for this repository
-	for _, m := range kept {
-		usage.Manifests++
-		usage.Bytes += m.size
-		s.usage.Bytes += m.size
-		for _, b := range m.doc.blobs {
-			if _, counted := own[b.Digest]; !counted {
-				own[b.Digest] = struct{}{}
-				usage.Bytes += b.Size
+func (s *survey) manifests(ctx context.Context, repo string) iter.Seq2[found, error] {
+	return func(yield func(found, error) bool) {
+		prefix := manifestKeys(repo)
+		for info, err := range s.g.store.List(ctx, prefix, "") {
+			if err == nil && info.Size == int64(tombstoneSize) {
+				continue
 			}
-			if s.marks.need("counted/" + string(b.Digest)) {
-				s.usage.Blobs++
-				s.usage.Bytes += b.Size
+			var m found
+			if err == nil {
+				m, err = s.manifest(ctx, repo, strings.TrimPrefix(info.Key, prefix), info.Modified)
+			}
+			if errors.Is(err, storage.ErrNotFound) {
+				continue // deleted meanwhile
+			}
+			if !yield(m, err) || err != nil {
+				return
 			}
 		}
 	}
-	s.usage.Manifests += usage.Manifests
-	s.usage.Repositories[repo] = usage
 }
 
-func (s *survey) manifests(ctx context.Context, repo string) (map[digest.Digest]found, error) {
-	all := map[digest.Digest]found{}
-	prefix := manifestKeys(repo)
-	for info, err := range s.g.store.List(ctx, prefix, "") {
-		if err != nil {
-			return nil, err
-		}
-		if info.Size == int64(tombstoneSize) {
-			continue
-		}
-		d, err := parseDigestKey(strings.TrimPrefix(info.Key, prefix))
-		if err != nil {
-			return nil, err
-		}
-		m, err := s.manifest(ctx, info.Key, d)
-		if errors.Is(err, storage.ErrNotFound) {
-			continue // deleted meanwhile
-		}
-		if err != nil {
-			return nil, fmt.Errorf("manifest %s of hosted %s: %w; push it again, or delete it", d, repo, err)
-		}
-		m.age = s.now.Sub(info.Modified)
-		all[d] = m
+func (s *survey) manifest(ctx context.Context, repo, element string, modified time.Time) (found, error) {
+	d, err := parseDigestKey(element)
+	if err != nil {
+		return found{}, err
 	}
-	return all, nil
-}
-
-func (s *survey) manifest(ctx context.Context, key string, d digest.Digest) (found, error) {
-	record, _, err := s.g.read(ctx, key)
+	record, _, err := s.g.read(ctx, manifestKey(repo, d))
 	if err != nil {
 		return found{}, err
 	}
 	m, h, err := decodeManifest(d, record)
 	if err != nil {
-		return found{}, err
+		return found{}, fmt.Errorf("manifest %s of hosted %s: %w; push it again, or delete it", d, repo, err)
 	}
-	doc, err := parseDocument(m.MediaType, m.Bytes)
-	return found{doc: doc, size: int64(len(m.Bytes)), pending: h.Pending}, err
-}
-
-// kept gives the manifests of a repository that are young, tagged, or being pushed, and those that they keep: an index its
-// manifests, a subject what refers to it.
-func (s *survey) kept(ctx context.Context, repo string, all map[digest.Digest]found) (map[digest.Digest]found, error) {
-	referrers := map[digest.Digest][]digest.Digest{}
-	var next []digest.Digest
-	for d, m := range all {
-		if m.doc.subject != nil {
-			referrers[m.doc.subject.Digest] = append(referrers[m.doc.subject.Digest], d)
-		}
-		if m.pending || m.age <= s.g.untagged {
-			next = append(next, d)
-		}
-	}
-	for info, err := range s.g.store.List(ctx, tagKeys(repo), "") {
-		if err != nil {
-			return nil, err
-		}
-		t, _, err := readAs[tagRecord](ctx, s.g, info.Key)
-		if errors.Is(err, storage.ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		next = append(next, t.Digest)
-	}
-	kept := map[digest.Digest]found{}
-	for len(next) > 0 {
-		d := next[len(next)-1]
-		next = next[:len(next)-1]
-		m, there := all[d]
-		if _, done := kept[d]; done || !there {
-			continue
-		}
-		kept[d] = m
-		next = append(next, referrers[d]...)
-		for _, child := range m.doc.manifests {
-			next = append(next, child.Digest)
-		}
-	}
-	return kept, nil
+	return found{digest: d, doc: readDocument(m.MediaType, m.Bytes), size: int64(len(m.Bytes)), age: s.now.Sub(modified), pending: h.Pending}, nil
 }

@@ -2,13 +2,10 @@ package hosted
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/entrepot/entrepot/storage"
 )
 
 // nameRecord says that a repository has manifests.
@@ -21,7 +18,7 @@ type nameRecord struct {
 func (r Repo) putName(ctx context.Context) error {
 	return contend(ctx, func() error {
 		rec, v, err := readAs[nameRecord](ctx, r.g, nameKey(r.name))
-		if err != nil && !errors.Is(err, storage.ErrNotFound) {
+		if err != nil && !lacking(err) {
 			return err
 		}
 		if err == nil && r.g.fresh(live, rec.Claimed) {

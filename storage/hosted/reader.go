@@ -42,6 +42,7 @@ type Reader struct {
 	skip  int64  // bytes of the next part that come before the start
 	left  int64
 	open  io.ReadCloser // nil between parts
+	rest  int64         // bytes that the open part has still to give
 }
 
 // next opens the part that has the next byte.
@@ -50,11 +51,12 @@ func (r *Reader) next() error {
 		return fmt.Errorf("read blob %s: its parts end %d bytes early: %w", r.blob.Digest, r.left, io.ErrUnexpectedEOF)
 	}
 	p := r.parts[0]
-	open, _, err := r.blob.g.store.Open(r.ctx, partKey(p.Name), r.skip, min(p.Size-r.skip, r.left))
+	rest := min(p.Size-r.skip, r.left)
+	open, _, err := r.blob.g.store.Open(r.ctx, partKey(p.Name), r.skip, rest)
 	if err != nil {
 		return fmt.Errorf("read blob %s: %w", r.blob.Digest, err)
 	}
-	r.open, r.parts, r.skip = open, r.parts[1:], 0
+	r.open, r.rest, r.parts, r.skip = open, rest, r.parts[1:], 0
 	return nil
 }
 
@@ -69,7 +71,7 @@ func (r *Reader) Read(p []byte) (int, error) {
 			}
 		}
 		n, err := r.open.Read(p)
-		r.left -= int64(n)
+		r.gave(int64(n))
 		if err == io.EOF {
 			err = r.closePart()
 		}
@@ -89,7 +91,7 @@ func (r *Reader) WriteTo(w io.Writer) (sent int64, err error) {
 		}
 		n, err := r.sendPart(w)
 		sent += n
-		r.left -= n
+		r.gave(n)
 		if err != nil {
 			return sent, err
 		}
@@ -109,9 +111,15 @@ func (r *Reader) sendPart(w io.Writer) (int64, error) {
 	return io.CopyBuffer(w, struct{ io.Reader }{r.open}, *buffer)
 }
 
+func (r *Reader) gave(n int64) { r.left, r.rest = r.left-n, r.rest-n }
+
+// closePart ends a part that has given everything. One that was too short must not let the next one's bytes move up.
 func (r *Reader) closePart() error {
 	err := r.open.Close()
 	r.open = nil
+	if r.rest > 0 {
+		err = fmt.Errorf("read blob %s: a part ends %d bytes early: %w", r.blob.Digest, r.rest, io.ErrUnexpectedEOF)
+	}
 	return err
 }
 
@@ -120,5 +128,7 @@ func (r *Reader) Close() error {
 	if r.open == nil {
 		return nil
 	}
-	return r.closePart()
+	err := r.open.Close()
+	r.open = nil
+	return err
 }

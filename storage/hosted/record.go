@@ -32,11 +32,21 @@ func encode(v any) ([]byte, error) {
 	return append(head, b[1:]...), nil
 }
 
+// errDamagedRecord says that a record cannot be read. Whoever knows what it should say replaces it at the version that comes
+// with the error, so that one bad sector does not stand in the way of everybody for ever.
+var errDamagedRecord = errors.New("record is damaged")
+
 func decode[T any](key string, record []byte) (v T, err error) {
-	if err = json.Unmarshal(record, &v); err != nil {
-		err = fmt.Errorf("record %s is damaged: %w", key, err)
+	if err := json.Unmarshal(record, &v); err != nil {
+		var none T
+		return none, fmt.Errorf("%s: %w: %w", key, errDamagedRecord, err)
 	}
-	return v, err
+	return v, nil
+}
+
+// lacking: there is no record, or none that can be read.
+func lacking(err error) bool {
+	return errors.Is(err, storage.ErrNotFound) || errors.Is(err, errDamagedRecord)
 }
 
 // read gives a record and the version to replace it at. A tombstone is storage.ErrNotFound too, with its version.
@@ -62,14 +72,19 @@ func readAs[T any](ctx context.Context, g *Registry, key string) (v T, version s
 }
 
 // write replaces a record that is at version was. Where the outcome is not known, or a repeated request lost against
-// itself, the nonce tells whether ours is the record that stands.
+// itself, the nonce tells whether ours is the record that stands. It is then written again: it can be read, and may still
+// not be durable.
 func (g *Registry) write(ctx context.Context, key string, record []byte, was storage.Version) (storage.Version, error) {
 	v, err := g.store.PutIf(ctx, key, record, was)
 	if err == nil {
 		return v, nil
 	}
-	if stands, v, readErr := g.store.Get(ctx, key); readErr == nil && bytes.Equal(stands, record) {
-		return v, nil
+	stands, v, readErr := g.store.Get(ctx, key)
+	switch {
+	case readErr == nil && bytes.Equal(stands, record):
+		return g.store.PutIf(ctx, key, record, v)
+	case readErr != nil && !errors.Is(readErr, storage.ErrNotFound) && errors.Is(err, storage.ErrConflict):
+		return storage.Absent, fmt.Errorf("put %s: who won is not known: %w", key, readErr)
 	}
 	return storage.Absent, err
 }
@@ -115,14 +130,16 @@ func (g *Registry) bury(ctx context.Context, key string, v storage.Version) {
 }
 
 const (
-	mostAttempts = 100
-	eagerly      = 5                     // attempts before the first pause
-	mostPause    = 20 * time.Millisecond // the mean is half of it
+	patience  = 30 * time.Second
+	eagerly   = 5                     // attempts before the first pause
+	mostPause = 20 * time.Millisecond // the mean is half of it
 )
 
-// contend does what may lose against others until it does not: each loss is somebody else's win.
+// contend does what may lose against others until it does not: each loss is somebody else's win. ErrConflict after so long
+// that clients begin to give up.
 func contend(ctx context.Context, do func() error) error {
-	for attempt := range mostAttempts {
+	enough := time.After(patience)
+	for attempt := 0; ; attempt++ {
 		err := do()
 		if !errors.Is(err, storage.ErrConflict) {
 			return err
@@ -132,9 +149,15 @@ func contend(ctx context.Context, do func() error) error {
 		}
 		select {
 		case <-time.After(rand.N(mostPause)):
+		case <-enough:
+			return ErrConflict
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
-	return ErrConflict
+}
+
+// afterwards is a context for cleaning up, whether ctx has ended or not, but not for ever.
+func afterwards(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), patience)
 }

@@ -60,7 +60,7 @@ func (r Repo) referrers(ctx context.Context, prefix, artifactType string, n int,
 			continue
 		}
 		d, _, err := readAs[ocispec.Descriptor](ctx, r.g, info.Key)
-		if errors.Is(err, storage.ErrNotFound) || err == nil && artifactType != "" && d.ArtifactType != artifactType {
+		if lacking(err) || err == nil && artifactType != "" && d.ArtifactType != artifactType {
 			continue
 		}
 		if err != nil {

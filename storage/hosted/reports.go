@@ -21,8 +21,8 @@ type CollectReport struct {
 	Blobs        int           `json:"blobs"`     // that manifests name
 	Bytes        int64         `json:"bytes"`     // of those
 	Untagged     int           `json:"untagged"`  // manifests deleted because nothing keeps them
-	Condemned    int           `json:"condemned"` // blobs to be deleted by the next run unless something names them until then
-	Freed        int           `json:"freed"`     // blobs deleted
+	Condemned    int           `json:"condemned"` // blobs, and tags that point nowhere, to be deleted by the next run unless something names them until then
+	Freed        int           `json:"freed"`     // blobs deleted; in a dry run those that two runs would delete
 	FreedBytes   int64         `json:"freedBytes"`
 	Uploads      int           `json:"uploads"` // abandoned, deleted
 	Orphans      int           `json:"orphans"` // parts that nothing named, deleted

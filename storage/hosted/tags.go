@@ -18,7 +18,8 @@ type tagRecord struct {
 	Digest digest.Digest `json:"digest"`
 	By     string        `json:"by,omitempty"`
 	When   time.Time     `json:"when"`
-	Count  int64         `json:"count"` // how often the tag was written
+	Count  int64         `json:"count"`           // how often the tag was written
+	State  state         `json:"state,omitempty"` // condemned: the collector found no manifest
 }
 
 // isDigest tells a digest from a tag, which has no colon.
@@ -28,11 +29,11 @@ func isDigest(ref string) bool { return strings.IndexByte(ref, ':') >= 0 }
 func (r Repo) putTag(ctx context.Context, tag string, d digest.Digest, by string) (written storage.Version, err error) {
 	err = contend(ctx, func() error {
 		t, v, err := readAs[tagRecord](ctx, r.g, tagKey(r.name, tag))
-		if err != nil && !errors.Is(err, storage.ErrNotFound) {
+		if err != nil && !lacking(err) {
 			return err
 		}
 		if err == nil && t.Digest != d {
-			if err := r.touchManifest(ctx, t.Digest); err != nil {
+			if err := r.touchManifest(ctx, t.Digest, map[digest.Digest]bool{}); err != nil {
 				return err
 			}
 		}

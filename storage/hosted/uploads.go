@@ -59,7 +59,7 @@ func (r Repo) UploadEnd(ctx context.Context, id string) (int64, error) {
 // upload reads the record of an upload to this repository that goes on.
 func (r Repo) upload(ctx context.Context, id string) (uploadRecord, storage.Version, error) {
 	u, v, err := readAs[uploadRecord](ctx, r.g, uploadKey(id))
-	if errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrInvalidKey) || err == nil && (u.Repo != r.name || u.Over) {
+	if lacking(err) || errors.Is(err, storage.ErrInvalidKey) || err == nil && (u.Repo != r.name || u.Over) {
 		err = ErrUploadUnknown
 	}
 	return u, v, err
@@ -73,16 +73,27 @@ func (r Repo) AppendUpload(ctx context.Context, id string, start int64, body io.
 }
 
 // CommitUpload adds a last chunk, which may be empty, and makes the upload a blob of the repository. ErrDigestMismatch
-// where the bytes do not have the digest; the upload is then as it was before.
+// where the bytes do not have the digest; the upload is then as it was before. A commit that is sent again because its
+// answer was lost succeeds if the repository has the blob.
 func (r Repo) CommitUpload(ctx context.Context, id string, start int64, body io.Reader, size int64, d digest.Digest) error {
-	if done, err := r.commitKnown(ctx, id, start, body, d); done || err != nil {
-		return r.wrap("commit upload", err)
-	}
-	u, v, err := r.appendPart(ctx, id, start, body, size, d)
-	if err == nil {
-		err = r.finish(ctx, id, u, v, d)
+	err := r.commitUpload(ctx, id, start, body, size, d)
+	if errors.Is(err, ErrUploadUnknown) {
+		if _, claimErr := r.claimBoth(ctx, d); claimErr == nil {
+			return nil
+		}
 	}
 	return r.wrap("commit upload", err)
+}
+
+func (r Repo) commitUpload(ctx context.Context, id string, start int64, body io.Reader, size int64, d digest.Digest) error {
+	if done, err := r.commitKnown(ctx, id, start, body, d); done || err != nil {
+		return err
+	}
+	u, v, err := r.appendPart(ctx, id, start, body, size, d)
+	if err != nil {
+		return err
+	}
+	return r.finish(ctx, id, u, v, d)
 }
 
 // commitKnown spares the disk a blob that is here already: the sender proves that it has the bytes by sending them.
@@ -112,8 +123,7 @@ func (r Repo) PushBlob(ctx context.Context, d digest.Digest, body io.Reader, siz
 	}
 	err = r.CommitUpload(ctx, id, 0, body, size, d)
 	if err != nil {
-		// The collector does this too if it fails here.
-		_ = r.CancelUpload(context.WithoutCancel(ctx), id)
+		r.cancelAfterwards(ctx, id)
 	}
 	if errors.Is(err, ErrUploadUnknown) {
 		err = r.wrap("push blob", fmt.Errorf("the upload was collected while it went on: %w", ErrConflict))
@@ -144,6 +154,13 @@ func (r Repo) proveBlob(ctx context.Context, d digest.Digest, body io.Reader) er
 		return err
 	}
 	return r.hold(ctx, d)
+}
+
+// cancelAfterwards cancels an upload that has failed. The collector does it too if this fails.
+func (r Repo) cancelAfterwards(ctx context.Context, id string) {
+	ctx, cancel := afterwards(ctx)
+	defer cancel()
+	_ = r.CancelUpload(ctx, id)
 }
 
 // CancelUpload ends an upload and deletes its bytes.
@@ -185,11 +202,11 @@ func (g *Registry) tidyUpload(ctx context.Context, id string, u uploadRecord, v 
 
 // appendPart writes a chunk and notes it. With a digest it checks that this is the whole blob's first.
 func (r Repo) appendPart(ctx context.Context, id string, start int64, body io.Reader, size int64, whole digest.Digest) (uploadRecord, storage.Version, error) {
-	first, body, err := peek(body)
+	empty, body, err := peek(body)
 	if err != nil {
 		return uploadRecord{}, storage.Absent, err
 	}
-	if !first {
+	if empty {
 		return r.appendNothing(ctx, id, start, whole)
 	}
 	name := newPart()
@@ -202,24 +219,27 @@ func (r Repo) appendPart(ctx context.Context, id string, start int64, body io.Re
 		err = r.g.checkWhole(ctx, u, chunk, whole)
 	}
 	var v storage.Version
+	tried := false
 	if err == nil {
-		u, v, err = r.notePart(ctx, id, u.End, chunk)
+		u, v, tried, err = r.notePart(ctx, id, u.End, chunk)
+	}
+	if err != nil && !tried {
+		r.dropPart(ctx, id, name)
 	}
 	if err != nil {
-		r.dropPart(context.WithoutCancel(ctx), id, name)
 		return uploadRecord{}, storage.Absent, err
 	}
 	return u, v, nil
 }
 
-// peek tells whether there is a first byte: an empty chunk needs no part.
-func peek(body io.Reader) (any bool, whole io.Reader, err error) {
+// peek tells whether there is no first byte: an empty chunk needs no part.
+func peek(body io.Reader) (empty bool, whole io.Reader, err error) {
 	buffered := bufio.NewReader(body)
 	_, err = buffered.Peek(1)
 	if err == io.EOF {
-		return false, body, nil
+		return true, body, nil
 	}
-	return err == nil, buffered, err
+	return false, buffered, err
 }
 
 // appendNothing is a chunk without bytes, or a commit without a last chunk.
@@ -257,7 +277,8 @@ func (r Repo) announcePart(ctx context.Context, id string, start int64, name str
 }
 
 // notePart makes a part that is on stable storage the end of the upload, if the upload still ends where the part begins.
-func (r Repo) notePart(ctx context.Context, id string, start int64, c chunk) (u uploadRecord, v storage.Version, err error) {
+// tried: a write was tried, so the part may be the upload's whatever the error says, or even a blob's by now.
+func (r Repo) notePart(ctx context.Context, id string, start int64, c chunk) (u uploadRecord, v storage.Version, tried bool, err error) {
 	err = contend(ctx, func() error {
 		u, v, err = r.upload(ctx, id)
 		switch {
@@ -270,22 +291,22 @@ func (r Repo) notePart(ctx context.Context, id string, start int64, c chunk) (u 
 		}
 		u.Writing = slices.DeleteFunc(u.Writing, func(n string) bool { return n == c.part.Name })
 		u.Parts, u.End, u.Hash = append(u.Parts, c.part), u.End+c.part.Size, c.hash
+		tried = true
 		v, err = r.g.writeAs(ctx, uploadKey(id), u, v)
 		return err
 	})
-	return u, v, err
+	return u, v, tried, err
 }
 
-// dropPart deletes a part that its upload does not get. What fails here is done when the upload ends.
+// dropPart deletes a part that its upload never had. What fails here is done when the upload ends.
 func (r Repo) dropPart(ctx context.Context, id, name string) {
-	u, v, err := r.upload(ctx, id)
-	if err == nil && slices.ContainsFunc(u.Parts, func(p part) bool { return p.Name == name }) {
-		return // noted after all: the answer was lost
-	}
-	if err != nil && !errors.Is(err, ErrUploadUnknown) {
+	ctx, cancel := afterwards(ctx)
+	defer cancel()
+	if r.g.deleteParts(ctx, []string{name}) != nil {
 		return
 	}
-	if r.g.deleteParts(ctx, []string{name}) != nil || err != nil {
+	u, v, err := r.upload(ctx, id)
+	if err != nil {
 		return
 	}
 	u.Writing = slices.DeleteFunc(u.Writing, func(n string) bool { return n == name })

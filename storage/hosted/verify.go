@@ -89,16 +89,19 @@ func (v *verification) manifest(ctx context.Context, repo, element string, size 
 	if err != nil {
 		return v.failed(ctx, err)
 	}
-	_, _, err = v.g.Repo(repo).manifest(ctx, d)
-	_, _, there := v.g.read(ctx, manifestKey(repo, d))
-	switch {
-	case err == nil:
+	record, _, err := v.g.read(ctx, manifestKey(repo, d))
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil // deleted meanwhile
+	}
+	if err != nil {
+		return v.failed(ctx, err)
+	}
+	if _, _, err := decodeManifest(d, record); err != nil {
+		v.report.Damaged = append(v.report.Damaged, string(d))
+		v.g.damaged("manifest", repo, d, err)
+	} else {
 		v.report.Manifests++
 		v.report.Bytes += size
-	case errors.Is(err, ErrManifestUnknown) && there == nil:
-		v.report.Damaged = append(v.report.Damaged, string(d))
-	case !errors.Is(err, ErrManifestUnknown):
-		return v.failed(ctx, err)
 	}
 	v.tell()
 	return nil
@@ -132,6 +135,11 @@ func (v *verification) blob(ctx context.Context, d digest.Digest) error {
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil
 	}
+	if errors.Is(err, errDamagedRecord) { // it is found nowhere, and a push replaces it
+		v.report.Damaged = append(v.report.Damaged, string(d))
+		v.g.damaged("record", "", d, err)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -157,8 +165,7 @@ func (v *verification) blob(ctx context.Context, d digest.Digest) error {
 		return v.blob(ctx, d)
 	}
 	v.report.Damaged = append(v.report.Damaged, string(d))
-	v.g.events.Damaged(d)
-	v.g.log.Error("a hosted blob is damaged; push it again", "digest", d, "err", err)
+	v.g.damaged("blob", "", d, err)
 	return writeErr
 }
 
