@@ -99,7 +99,7 @@ func TestWaysToPushABlob(t *testing.T) {
 					s := s.in(t)
 					content := noise(uint64(100*i+10*j), size)
 					d := q.alg.FromBytes(content)
-					repo := fmt.Sprintf("team/way-%d-%d%s", i, j, strings.Trim(q.query, "?=digest-algorithm"))
+					repo := fmt.Sprintf("team/way-%d-%d%s", i, j, strings.TrimPrefix(q.query, "?digest-algorithm="))
 					a := s.accepted("push", w.push(s, repo, q.query, d, content), http.StatusCreated)
 					s.has("push", a, "Docker-Content-Digest", d.String())
 					if got := s.at(a); got != blobPath(repo, d) {
@@ -157,11 +157,31 @@ func TestUploadIsOverOnce(t *testing.T) {
 			for _, method := range []string{http.MethodGet, http.MethodPatch, http.MethodDelete} {
 				s.refused(method, s.ask(method, at, nil), http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN")
 			}
-			s.refused("PUT", s.ask(http.MethodPut, withDigest(at, d), nil), http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN")
+			s.refused("PUT", s.ask(http.MethodPut, withDigest(at, digest.FromString("x")), nil), http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN")
 		})
 	}
 	s.absent(blobPath("team/cancelled", d))
 	s.keepsBlob("team/committed", d, content)
+}
+
+// The answer to the first may have been lost.
+func TestCommitIsSentAgain(t *testing.T) {
+	t.Parallel()
+	s := newRegistry(t)
+	content := noise(1, 1000)
+	d := digest.FromBytes(content)
+	at := s.chunks(s.begin("team/app", ""), content[:900], 1)
+	for range 3 {
+		a := s.ask(http.MethodPut, withDigest(at, d), content[900:], "Content-Range", span(900, 1000))
+		s.has("PUT", s.accepted("PUT", a, http.StatusCreated), "Location", blobPath("team/app", d), "Docker-Content-Digest", d.String())
+	}
+	s.keepsBlob("team/app", d, content)
+	other := strings.Replace(at, "team/app", "team/other", 1)
+	s.refused("elsewhere", s.ask(http.MethodPut, withDigest(other, d), content[900:]), http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN")
+	s.absent(blobPath("team/other", d))
+	s.remove(blobPath("team/app", d))
+	s.refused("after it was deleted", s.ask(http.MethodPut, withDigest(at, d), content[900:]), http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN")
+	s.absent(blobPath("team/app", d))
 }
 
 func TestUploadBelongsToItsRepository(t *testing.T) {
