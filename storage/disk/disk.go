@@ -28,7 +28,9 @@ type Store struct {
 	lock    *os.File
 
 	seed    maphash.Seed
-	stripes [stripes]sync.Mutex // the one of a key is held while its file is replaced or removed
+	stripes [stripes]sync.RWMutex // the one of a key is held while its file is replaced or removed, and until that is durable
+
+	unsynced sync.Map // folders that could not be synced after a name in them had changed
 
 	// folders is held for writing while folders are made or removed, and for reading while a file is moved into one: so no
 	// file lands in a folder that is not durable yet, and none is missed by whoever removes an empty folder.
@@ -87,7 +89,11 @@ func (s *Store) path(ctx context.Context, key string) (string, error) {
 
 // hold locks key's stripe until the function returned is called.
 func (s *Store) hold(key string) (release func()) {
-	stripe := &s.stripes[maphash.String(s.seed, key)%stripes]
+	stripe := s.stripe(key)
 	stripe.Lock()
 	return stripe.Unlock
+}
+
+func (s *Store) stripe(key string) *sync.RWMutex {
+	return &s.stripes[maphash.String(s.seed, key)%stripes]
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/entrepot/entrepot/storage"
 )
@@ -43,9 +44,17 @@ func (s *Store) Open(ctx context.Context, key string, off, n int64) (io.ReadClos
 	return r, info(key, found), nil
 }
 
+// Get gives what is durable: whoever reads a record may acknowledge something that rests on it, and write nothing himself. So
+// it waits for a write of the record that is under way.
 func (s *Store) Get(ctx context.Context, key string) ([]byte, storage.Version, error) {
 	path, err := s.path(ctx, key)
 	if err != nil {
+		return nil, storage.Absent, fmt.Errorf("get %s: %w", key, err)
+	}
+	stripe := s.stripe(key)
+	stripe.RLock()
+	defer stripe.RUnlock()
+	if err := s.syncAgain(filepath.Dir(path)); err != nil {
 		return nil, storage.Absent, fmt.Errorf("get %s: %w", key, err)
 	}
 	record, err := os.ReadFile(path)

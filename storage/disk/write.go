@@ -156,8 +156,24 @@ func (s *Store) prune(folder string) {
 func (s *Store) syncAbove(path string) error {
 	for folder := filepath.Dir(path); ; folder = filepath.Dir(folder) {
 		err := s.files.Sync(folder)
-		if folder == s.objects || !isAbsent(err) {
-			return err
+		if folder != s.objects && isAbsent(err) {
+			continue
 		}
+		if err != nil {
+			s.unsynced.Store(folder, true)
+		}
+		return err
 	}
+}
+
+// syncAgain syncs a folder whose last sync failed: what its names say is not durable before.
+func (s *Store) syncAgain(folder string) error {
+	if _, failed := s.unsynced.Load(folder); !failed {
+		return nil
+	}
+	if err := s.files.Sync(folder); err != nil && !isAbsent(err) {
+		return err
+	}
+	s.unsynced.Delete(folder)
+	return nil
 }
