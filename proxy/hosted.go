@@ -15,11 +15,17 @@ import (
 // hostedRepo is the repository that the request names. It comes after keep.
 func (c *call) hostedRepo() hosted.Repo { return c.server.o.Hosted.Repo(c.home.Name) }
 
-// hostedManifest answers GET and HEAD of a manifest that was pushed here.
+// hostedManifest answers GET and HEAD of a manifest that was pushed here. Who may push and has found one by HEAD does not
+// push it again, but may push an index that names it.
 func (c *call) hostedManifest() error {
 	m, err := c.hostedRepo().Manifest(c.server.ctx, c.req.Ref)
 	if err != nil {
 		return err
+	}
+	if c.ctx.IsHead() && c.mayWrite() == nil {
+		if err := c.hostedRepo().RenewManifest(c.server.ctx, m.Digest); err != nil {
+			c.server.o.Log.Debug("a manifest that a HEAD has found is not renewed", "repository", c.home.Name, "digest", m.Digest, "err", err)
+		}
 	}
 	c.answer.Tier = cache.TierDisk
 	c.ctx.SetContentType(m.MediaType)
