@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"github.com/dustin/go-humanize"
 
@@ -39,7 +40,7 @@ func enough(bytes, free, givable int64) error {
 // forPush makes sure that so many bytes can be written, or says why not (storage.ErrNoSpace). What is pushed may use the
 // space that the cache leaves to others, but only once the cache has given up everything.
 func (r room) forPush(_ context.Context, bytes int64) error {
-	r.giveUp(bytes)
+	r.giveUp(min(bytes, math.MaxInt64-keptFree) + keptFree)
 	free, err := r.free()
 	if err != nil {
 		return err
