@@ -4,7 +4,6 @@ import (
 	"context"
 	"math"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/entrepot/entrepot/cache"
@@ -129,18 +128,12 @@ func (f *finding) here(ctx context.Context) error {
 
 // hosted finds what was pushed here.
 func (f *finding) hosted(ctx context.Context) error {
-	term := strings.ToLower(f.term)
-	for last, more := "", true; more; {
-		var names []string
-		var err error
-		if names, more, err = f.o.Hosted.Repositories(ctx, longestPage, last); err != nil {
+	for name, err := range f.o.Hosted.Search(ctx, f.term) {
+		if err != nil {
 			return err
 		}
-		for _, name := range names {
-			last = name
-			if strings.Contains(name, term) && !f.add(upstream.SearchResult{Name: name, Description: "hosted here"}) {
-				return nil
-			}
+		if !f.add(upstream.SearchResult{Name: name, Description: "hosted here"}) {
+			return nil
 		}
 	}
 	return nil

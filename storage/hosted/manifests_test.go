@@ -319,3 +319,22 @@ func TestPushOfAManifestThatIsCutOff(t *testing.T) {
 		}
 	}
 }
+
+func TestSearch(t *testing.T) {
+	s := newSite(t)
+	for _, name := range []string{"team/app", "team/app-data", "other"} {
+		s.pushImage(name, "v1")
+	}
+	for term, want := range map[string][]string{"app": {"team/app", "team/app-data"}, "APP-": {"team/app-data"}, "m/a": {"team/app", "team/app-data"}, "x": nil} {
+		var got []string
+		for name, err := range s.Search(t.Context(), term) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, name)
+		}
+		if slices.Sort(got); !slices.Equal(got, want) {
+			t.Errorf("%q finds %v, want %v", term, got, want)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package hosted
 import (
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -36,18 +37,46 @@ func (g *Registry) Repositories(ctx context.Context, n int, last string) (names 
 		n = pageSize
 	}
 	first := least{n: n}
-	for info, err := range g.store.List(ctx, nameFolder, "") {
+	for name, err := range g.names(ctx) {
 		if err != nil {
 			return nil, false, fmt.Errorf("list hosted repositories: %w", err)
 		}
-		// The order of keys is not that of names: a '/' sorts after a '-', and the '!' in its place before.
-		name := parseRepoKey(strings.TrimPrefix(info.Key, nameFolder))
-		if info.Size != int64(tombstoneSize) && name > last {
+		if name > last {
 			first.add(name)
 		}
 	}
 	names, more = first.sorted()
 	return names, more, nil
+}
+
+// Search yields the repositories whose names contain the term, in no order that matters. An error ends it.
+func (g *Registry) Search(ctx context.Context, term string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		for name, err := range g.names(ctx) {
+			if err != nil {
+				yield("", fmt.Errorf("search hosted repositories: %w", err))
+				return
+			}
+			if strings.Contains(name, strings.ToLower(term)) && !yield(name, nil) {
+				return
+			}
+		}
+	}
+}
+
+// names yields all repositories in the order of their keys, which is not that of their names: a '/' sorts after a '-', and
+// the '!' in its place before. An error ends it.
+func (g *Registry) names(ctx context.Context) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		for info, err := range g.store.List(ctx, nameFolder, "") {
+			if err == nil && info.Size == int64(tombstoneSize) {
+				continue
+			}
+			if !yield(parseRepoKey(strings.TrimPrefix(info.Key, nameFolder)), err) || err != nil {
+				return
+			}
+		}
+	}
 }
 
 // least keeps the n least of the names it is given, in memory for 2n.
