@@ -45,7 +45,7 @@ type manifestWrite struct {
 	digest digest.Digest
 	doc    document
 	needed []digest.Digest            // blobs
-	tagged map[string]storage.Version // that were written
+	tagged map[string]storage.Version // tags that were written, and how they were left
 }
 
 // push writes until nobody else changes the manifest at the same time. Where it fails and the manifest is not there, its
