@@ -569,6 +569,7 @@ var scenes = []struct {
 	{"the same manifest again, and its deletion", []play{wholeX}, []play{pushU, deleteX, collectTwice}},
 	{"the same manifest twice, and its deletion", []play{wholeX}, []play{pushU, pushU, deleteX}},
 	{"the same manifest again, and the deletion of its blob", []play{wholeX}, []play{pushU, deleteBlobX, collectTwice}},
+	{"the same manifest again, its deletion and that of its blob", []play{wholeX}, []play{deleteX, deleteBlobX, pushU}},
 	{"the same manifest again, and the deletion of its tag", []play{wholeX}, []play{pushT, deleteT}},
 	{"a deleted manifest comes back", []play{wholeX, deleteX}, []play{wholeX, collectTwice}},
 	{"a deleted manifest comes back for another", []play{wholeX, deleteX, collectOnce}, []play{wholeXY, collectTwice}},
