@@ -82,6 +82,7 @@ func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
 }
 
 func (s *Server) begin(ctx *fasthttp.RequestCtx) *call {
+	s.running.Add(1) // until finish, or the end of what another call answers
 	c := s.calls.Get().(*call)
 	c.ctx, c.start = ctx, s.o.Now()
 	c.conn, c.plain = connOf(ctx.Conn())
@@ -97,8 +98,12 @@ func (c *call) end() {
 		c.ctx.SetConnectionClose()
 		c.writeError(newError(CodeUnknown, "internal error"))
 	}
+	if c.body != nil {
+		c.body.leave()
+	}
 	defer c.reuse()
 	if c.unanswered {
+		c.server.running.Add(-1)
 		return
 	}
 	c.closeUnread()
@@ -228,6 +233,7 @@ func (c *call) letRead() {
 
 // finish tells of an answer that has been sent.
 func (s *Server) finish(a Answer, start time.Time, line accessLine) {
+	defer s.running.Add(-1)
 	a.Duration = s.o.Now().Sub(start)
 	s.o.Answered(a)
 	if line != nil {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/valyala/fasthttp"
 	"golang.org/x/sync/semaphore"
@@ -18,7 +19,13 @@ const (
 	headerLimit = 32 << 10 // cloud registries' bearer tokens are long
 	writeBuffer = 16 << 10 // most manifests leave in one write
 	bodyPrefix  = 1        // of a request body, read before the handler runs. Everything else is left unread
+
+	endTime = 5 * time.Second // for handlers whose connections are cut and whose calls are cancelled
+	endPoll = 5 * time.Millisecond
 )
+
+// ErrRunning says that handlers still run after Shutdown: they may use what was given to the server.
+var ErrRunning = errors.New("handlers do not end")
 
 // Server answers the distribution specification over HTTP/1.1.
 type Server struct {
@@ -29,11 +36,13 @@ type Server struct {
 	log   accessLog
 	calls sync.Pool
 
-	manifests *semaphore.Weighted // bytes of manifests that are being pushed
+	manifests *semaphore.Weighted // places for large manifests that are being pushed
+	uploads   *semaphore.Weighted // places for blobs' bytes that are being read
 
 	ctx      context.Context // of calls into the cache; it ends when Shutdown has
 	cancel   context.CancelFunc
 	stopping atomic.Bool
+	running  atomic.Int64 // requests between begin and the end of their answer
 
 	mu        sync.Mutex
 	listeners []*listener // guarded by mu
@@ -44,7 +53,10 @@ func New(o Options) (*Server, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	s := &Server{o: o, log: accessLog{mode: o.AccessLog, log: o.Log}, manifests: semaphore.NewWeighted(manifestsLimit)}
+	s := &Server{
+		o: o, log: accessLog{mode: o.AccessLog, log: o.Log},
+		manifests: semaphore.NewWeighted(mostLarge), uploads: semaphore.NewWeighted(int64(o.MaxUploads)),
+	}
 	s.names = &s.o.Names
 	if o.TLS != nil {
 		cfg, err := o.TLS.config(o.Log)
@@ -113,7 +125,8 @@ func (s *Server) register(l *listener) bool {
 }
 
 // Shutdown refuses new connections at once and lets running answers finish until ctx ends; then it cuts them and returns
-// the context's error. Calls into the cache that still wait are cancelled. The server cannot be used again.
+// the context's error. Calls into the cache that still wait are cancelled, and the handlers waited for: ErrRunning where that
+// takes too long. The server cannot be used again.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.stopping.Store(true)
@@ -130,7 +143,17 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	for _, l := range listeners {
 		l.abort()
 	}
-	return err
+	return errors.Join(err, s.awaitHandlers())
+}
+
+// awaitHandlers is no sync.WaitGroup: requests that were read before their connection was cut may begin while it waits.
+func (s *Server) awaitHandlers() error {
+	for deadline := time.Now().Add(endTime); s.running.Load() > 0; time.Sleep(endPoll) {
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%w: %d of them", ErrRunning, s.running.Load())
+		}
+	}
+	return nil
 }
 
 // printf lets the HTTP library log: clients that broke off, mostly.
