@@ -36,6 +36,7 @@ type disk struct {
 	used     int64                      // by complete blobs
 	reserved int64                      // by partial blobs, idle ones included
 	pinned   int64                      // by complete blobs that are being read
+	shared   map[digest.Digest]*entry   // complete blobs whose files had another name when that was last looked at
 	records  int64                      // by what others keep within the same bound
 	idle     map[digest.Digest]*partial // partial blobs that no fill has open
 	trash    int                        // numbers the names of files on their way out
@@ -54,7 +55,7 @@ type diskOptions struct {
 // openDisk takes the directory, which nobody else uses, and finds what is in it.
 func openDisk(o diskOptions) (*disk, error) {
 	k := &disk{dir: o.dir, fs: o.fs, limit: o.size, minFree: o.minFree, log: o.log, evicted: o.evicted,
-		index: map[digest.Digest]*entry{}, order: newS3FIFO(), idle: map[digest.Digest]*partial{}}
+		index: map[digest.Digest]*entry{}, order: newS3FIFO(), idle: map[digest.Digest]*partial{}, shared: map[digest.Digest]*entry{}}
 	if err := k.load(o.clean); err != nil {
 		return nil, fmt.Errorf("open disk tier %s: %w", o.dir, err)
 	}
@@ -167,6 +168,7 @@ func (k *disk) drop(d digest.Digest) {
 // file of that name is safe from the removal that follows. The caller holds mu and removes the files it gets.
 func (k *disk) forget(e *entry) []string {
 	delete(k.index, e.digest)
+	delete(k.shared, e.digest)
 	k.used -= onDisk(e.size)
 	return k.outOfTheWay(k.blobPath(e.digest))
 }

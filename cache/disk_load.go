@@ -34,6 +34,9 @@ func (k *disk) load(clean bool) error {
 		k.index[b.digest] = e
 		k.order.push(e, true)
 		k.used += onDisk(b.size)
+		if b.shared {
+			k.shared[b.digest] = e
+		}
 	}
 	return k.loadPartials()
 }
@@ -42,6 +45,7 @@ type foundBlob struct {
 	digest  digest.Digest
 	size    int64
 	changed time.Time
+	shared  bool // its file has another name
 }
 
 // scan lists all blobs, oldest first.
@@ -84,7 +88,7 @@ func scanFolder(folder string) ([]foundBlob, error) {
 		if err != nil {
 			return nil, err
 		}
-		blobs = append(blobs, foundBlob{digest: d, size: info.Size(), changed: info.ModTime()})
+		blobs = append(blobs, foundBlob{digest: d, size: info.Size(), changed: info.ModTime(), shared: shared(info)})
 	}
 	return blobs, nil
 }

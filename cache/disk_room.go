@@ -66,13 +66,20 @@ func (c *Blobs) Givable() int64 {
 	if c.disk == nil {
 		return 0
 	}
+	c.disk.recheckShared()
 	c.disk.mu.Lock()
 	defer c.disk.mu.Unlock()
 	return c.disk.givable()
 }
 
 // givable is what evicting everything would free. The caller holds mu.
-func (k *disk) givable() int64 { return k.used - k.pinned + k.idleBytes() }
+func (k *disk) givable() int64 {
+	n := k.used - k.pinned + k.idleBytes()
+	for _, e := range k.shared {
+		n -= onDisk(e.size) - e.pinnedBytes()
+	}
+	return n
+}
 
 // freeUp gives up blobs until the file system has n bytes and the reserve that belongs to others. It reports false when
 // there is nothing left to give.
@@ -80,7 +87,7 @@ func (k *disk) freeUp(n int64) bool { return k.giveUp(n, 0) }
 
 // giveUp is freeUp for what is not worth it when less than least bytes would be free beside the n.
 func (k *disk) giveUp(n, least int64) bool {
-	for {
+	for checked := false; ; checked = true {
 		free, err := k.fs.FreeBytes(k.dir)
 		if err != nil {
 			k.log.Error("free space is unknown", "dir", k.dir, "err", err)
@@ -88,6 +95,9 @@ func (k *disk) giveUp(n, least int64) bool {
 		}
 		if free-n >= k.minFree {
 			return true
+		}
+		if !checked {
+			k.recheckShared()
 		}
 		var out []string
 		k.mu.Lock()

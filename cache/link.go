@@ -7,9 +7,12 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
+// hasteBytes is the most that is read of a blob before a client that waits is answered.
+const hasteBytes = 64 << 20
+
 // Link hands the file of a blob to link, which may make another name for it and must not write to it. It reports false
-// without an error where there is no such file: the repository was not seen to have the blob, or the disk tier does not have
-// all of it. The bytes match the digest, and are not given up while link runs. The end of ctx ends what has to be read for that.
+// without an error where there is no such file: the repository was not seen to have the blob, the disk tier does not have
+// all of it, or it is large and not verified since an unclean stop. The bytes match the digest, and are not given up while link runs. The end of ctx ends what has to be read for that.
 func (c *Blobs) Link(ctx context.Context, repo Repo, d digest.Digest, link func(path string, size int64) error) (linked bool, err error) {
 	if c.disk == nil {
 		return false, nil
@@ -29,13 +32,20 @@ func (c *Blobs) Link(ctx context.Context, repo Repo, d digest.Digest, link func(
 	if _, kept := c.disk.has(d); err != nil && !kept { // dropped meanwhile, which no pin prevents
 		return false, nil
 	}
+	if info, statErr := f.Stat(); statErr == nil && shared(info) {
+		c.disk.share(d)
+	}
 	return err == nil, err
 }
 
-// sound reports whether a blob's bytes are right, which after an unclean stop takes reading them. Wrong ones are dropped.
+// sound reports whether a blob's bytes are known to be right, which after an unclean stop takes reading them; large ones are
+// not read for that. Wrong ones are dropped.
 func (c *Blobs) sound(ctx context.Context, f *blobFile, d digest.Digest) (bool, error) {
 	if f.verified {
 		return true, nil
+	}
+	if f.size > hasteBytes {
+		return false, nil
 	}
 	err := rehash(f, f.size, d, make([]byte, pieceBytes), func(int) error { return ctx.Err() })
 	switch {

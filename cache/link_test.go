@@ -144,3 +144,35 @@ func TestLinkReadsNoLongerThanItsCaller(t *testing.T) {
 		t.Error("a blob was dropped because nobody waited")
 	}
 }
+
+func TestNoLinkOfWhatWouldTakeLongToRead(t *testing.T) {
+	for size, want := range map[int64]bool{hasteBytes: true, hasteBytes + 1: false} {
+		c := blobsAt(t, t.TempDir())
+		b := make([]byte, size)
+		d := digest.FromBytes(b)
+		repo := Repo{"docker.io", "library/x"}
+		c.seen.Add(t.Context(), repo, d, "", size)
+		p, err := c.disk.create(d, size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(p.path, size); err != nil { // zeros
+			t.Fatal(err)
+		}
+		if err := p.commit(size); err != nil {
+			t.Fatal(err)
+		}
+		c.disk.index[d].verified = false
+		none := func(string, int64) error { return nil }
+		if linked, err := c.Link(t.Context(), repo, d, none); err != nil || linked != want {
+			t.Errorf("%d bytes: linked %v, %v; want %v", size, linked, err, want)
+		}
+		if _, kept := c.disk.has(d); !kept {
+			t.Errorf("%d bytes: dropped", size)
+		}
+		c.disk.setVerified(d)
+		if linked, err := c.Link(t.Context(), repo, d, none); err != nil || !linked {
+			t.Errorf("%d bytes, verified: linked %v, %v", size, linked, err)
+		}
+	}
+}
