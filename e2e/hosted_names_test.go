@@ -122,8 +122,11 @@ func TestPushesComeFromNearby(t *testing.T) {
 		{"X-Real-Ip", "8.8.8.8"},
 		{"Forwarded", "for=8.8.8.8;proto=http"},
 		{"Forwarded", `for=10.0.0.1, for="[2001:4860:4860::8888]:80"`},
-		{"Sec-Fetch-Site", "cross-site"}, // a page of somebody else's in a browser that is near
+		{"Sec-Fetch-Site", "cross-site"}, // a page in a browser that is near
 		{"Sec-Fetch-Site", "same-site"},
+		{"Sec-Fetch-Site", "same-origin"}, // so it seems where the page's name leads here
+		{"Origin", "http://evil.example"},
+		{"Origin", "null"},
 	} {
 		for _, q := range changes("team/app", m) {
 			a := s.ask(q.method, q.path, m.Bytes, "Content-Type", m.MediaType, header[0], header[1])
@@ -135,7 +138,7 @@ func TestPushesComeFromNearby(t *testing.T) {
 	for _, header := range [][2]string{
 		{"X-Forwarded-For", "10.1.2.3, 192.168.0.1:1234, fd00::1"},
 		{"X-Real-Ip", "127.0.0.1"},
-		{"Sec-Fetch-Site", "same-origin"},
+		{"Sec-Fetch-Site", "none"},
 		{"Forwarded", `for="[::1]:80";proto=https, by=8.8.8.8;for=172.16.0.1`},
 	} {
 		s.accepted("a push from "+header[1], s.ask(http.MethodPost, uploadsPath("team/app"), nil, header[0], header[1]), http.StatusAccepted)

@@ -71,9 +71,13 @@ func (l *accessLog) line(ctx *fasthttp.RequestCtx, status int) accessLine {
 }
 
 func (l *accessLog) write(line accessLine, a Answer) {
+	registry := a.Registry
+	if a.Hosted {
+		registry = "hosted" // as the metrics say
+	}
 	line = append(line,
 		slog.Int("status", a.Status), slog.Int64("bytes", a.Bytes), slog.Int64("received", a.Received), slog.Duration("duration", a.Duration),
-		slog.String("registry", a.Registry), slog.String("tier", string(a.Tier)), slog.Bool("cut", a.Cut))
+		slog.String("registry", registry), slog.String("tier", string(a.Tier)), slog.Bool("cut", a.Cut))
 	l.log.LogAttrs(context.Background(), slog.LevelInfo, "answered", line...)
 }
 

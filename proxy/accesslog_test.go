@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"log/slog"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -42,6 +43,22 @@ func TestAccessLogHoldsNoSecrets(t *testing.T) {
 	for _, want := range []string{`"query":"ns=docker.io"`, `"bytes":2000`, `"status":200`, `"tier":"upstream"`, `"registry":"docker.io"`, `"status":400`} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %s in %s", want, got)
+		}
+	}
+}
+
+func TestAccessLogNamesTheRegistry(t *testing.T) {
+	var out shared
+	s := startPush(t, func(o *Options) { o.AccessLog, o.Log = AccessLogOn, slog.New(slog.NewJSONHandler(&out, nil)) })
+	for _, path := range []string{"/v2/team/img/blobs/uploads/1", "/v2/gcr.io/a/manifests/x", "/v2/"} {
+		s.do(t, "GET", path)
+	}
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"status":404,.*"registry":"hosted"`, `"status":404,.*"registry":"gcr.io"`, `"status":200,.*"registry":""`} {
+		if !regexp.MustCompile(want).MatchString(out.String()) {
+			t.Errorf("no %s in %s", want, out.String())
 		}
 	}
 }

@@ -70,16 +70,25 @@ func (c *call) mayWrite() error {
 		return newError(CodeUnsupported, "this server takes no changes: ENTREPOT_READ_ONLY is set")
 	case !near(c.ctx):
 		return newError(CodeDenied, "without users, pushes and deletions are taken from loopback and private addresses only")
-	case ofAnotherSite(c.ctx):
-		return newError(CodeDenied, "a web page of another site may change nothing here")
+	case ofAPage(&c.ctx.Request.Header):
+		return newError(CodeDenied, "web pages may change nothing here")
 	}
 	return nil
 }
 
-// ofAnotherSite: a browser sends the request for a page that is not ours. It may run on a machine that may push.
-func ofAnotherSite(ctx *fasthttp.RequestCtx) bool {
-	site := view(ctx.Request.Header.Peek("Sec-Fetch-Site"))
-	return site != "" && site != "same-origin" && site != "none"
+// ofAPage: a browser sends the request for a web page. The browser may run on a machine that may push, and no page is ours.
+// What the headers say does not count: to one whose name now leads here (DNS rebinding) this server is its own site. Without
+// TLS, and not on localhost, Origin is all that comes. No registry client sends either.
+func ofAPage(header *fasthttp.RequestHeader) bool {
+	if len(header.PeekAll("Origin")) > 0 {
+		return true
+	}
+	for _, site := range header.PeekAll("Sec-Fetch-Site") {
+		if view(site) != "none" { // which a user typed
+			return true
+		}
+	}
+	return false
 }
 
 func (c *call) undeletable() bool {

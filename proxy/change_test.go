@@ -67,6 +67,42 @@ func TestChangesFromAfar(t *testing.T) {
 	}
 }
 
+// Browsers say of a page whose name leads here by now that it is of this site, and without TLS they say less.
+func TestWebPagesChangeNothing(t *testing.T) {
+	s := startPush(t, nil)
+	d := s.pushImage(t, "team/img", "v1", nil).String()
+	id := s.begin(t, "team/img")
+	for _, c := range []struct {
+		fact    string
+		headers []string
+		may     bool
+	}{
+		{"no page", nil, true},
+		{"a user", []string{"Sec-Fetch-Site", "none"}, true},
+		{"another site", []string{"Sec-Fetch-Site", "cross-site"}, false},
+		{"the same site", []string{"Sec-Fetch-Site", "same-site"}, false},
+		{"this server, it seems", []string{"Sec-Fetch-Site", "same-origin"}, false},
+		{"no site at all", []string{"Sec-Fetch-Site", ""}, false},
+		{"two sites", []string{"Sec-Fetch-Site", "none", "Sec-Fetch-Site", "cross-site"}, false},
+		{"another origin", []string{"Origin", "http://evil.example"}, false},
+		{"this server's origin", []string{"Origin", "http://" + s.addr}, false},
+		{"a hidden origin", []string{"Origin", "null"}, false},
+		{"an empty origin", []string{"Origin", ""}, false},
+		{"an origin, by a user", []string{"Origin", "http://evil.example", "Sec-Fetch-Site", "none"}, false},
+	} {
+		for _, request := range []string{"GET " + id, "POST /v2/team/img/blobs/uploads/", "DELETE /v2/team/img/manifests/x", "PUT /v2/team/img/manifests/x"} {
+			method, path, _ := strings.Cut(request, " ")
+			res, body := s.do(t, method, path, c.headers...)
+			if code, message := refusal(body); c.may != (res.StatusCode != 403) || !c.may && (code != "DENIED" || !strings.Contains(message, "web pages")) {
+				t.Errorf("%s, %s: got %d %s", c.fact, method, res.StatusCode, body)
+			}
+		}
+		if res, _ := s.do(t, "GET", "/v2/team/img/manifests/"+d, c.headers...); res.StatusCode != 200 {
+			t.Errorf("%s: a pull is %d", c.fact, res.StatusCode)
+		}
+	}
+}
+
 func TestWhatIsSwitchedOff(t *testing.T) {
 	everything := []string{
 		"POST /blobs/uploads/", "POST /blobs/uploads/?mount=" + sha256, "PATCH /blobs/uploads/1", "PUT /blobs/uploads/1?digest=" + sha256,

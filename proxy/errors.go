@@ -86,8 +86,9 @@ func (e *Error) status() int {
 // leastRetry is the Retry-After of an outage that names none. Zero would make clients ask again at once.
 const leastRetry = time.Second
 
-// AsRegistryError says what an error of the cache, of hosted repositories or of a handler is to a client. missing is the code of a 404 on this
-// route, registry the upstream asked. An upstream's own message never passes: it may name hosts and realms that are nobody's business.
+// AsRegistryError says what an error of the cache, of hosted repositories or of a handler is to a client. missing is the code
+// of a 404 on this route, registry the upstream asked. An upstream's own message never passes: it may name hosts and realms
+// that are nobody's business.
 func AsRegistryError(err error, missing Code, registry string) *Error {
 	var answer *Error
 	var outage *cache.UnavailableError
@@ -105,7 +106,8 @@ func AsRegistryError(err error, missing Code, registry string) *Error {
 		return &Error{Code: CodeDenied, Message: registry + " refuses this to the cache's credential, or without one", Err: err}
 	case errors.Is(err, cache.ErrCorrupt):
 		return &Error{Code: CodeUnknown, Status: http.StatusBadGateway, Message: registry + " sent bytes that do not match their digest", Err: err}
-	case errors.Is(err, digest.ErrDigestInvalidFormat), errors.Is(err, digest.ErrDigestUnsupported), errors.Is(err, digest.ErrDigestInvalidLength):
+	case errors.Is(err, digest.ErrDigestInvalidFormat), errors.Is(err, digest.ErrDigestUnsupported),
+		errors.Is(err, digest.ErrDigestInvalidLength):
 		return &Error{Code: CodeDigestInvalid, Message: "malformed digest", Err: err}
 	case errors.Is(err, context.Canceled):
 		return &Error{Code: CodeUnavailable, Message: "this server is shutting down", RetryAfter: leastRetry, Err: err}
@@ -141,7 +143,8 @@ func asPushError(err error) *Error {
 	case errors.Is(err, storage.ErrSize):
 		e.Code, e.Message = CodeSizeInvalid, "what was sent does not have the length that was announced"
 	case errors.Is(err, hosted.ErrTooManyChunks):
-		e.Code, e.Status, e.Message = CodeBlobUploadInvalid, http.StatusRequestEntityTooLarge, "the upload has too many chunks; begin again with larger ones"
+		e.Code, e.Status = CodeBlobUploadInvalid, http.StatusRequestEntityTooLarge
+		e.Message = "the upload has too many chunks; begin again with larger ones"
 	case errors.Is(err, hosted.ErrConflict):
 		e.Code, e.RetryAfter, e.Message = CodeUnavailable, leastRetry, "others keep changing this at the same time"
 	case errors.Is(err, storage.ErrNoSpace):

@@ -34,6 +34,14 @@ func (c *call) set(header, value string) {
 	c.ctx.Response.Header.SetCanonical(viewBytes(header), viewBytes(value))
 }
 
+// add is set for a header of several values.
+func (c *call) add(header, value string) {
+	h := &c.ctx.Response.Header
+	h.DisableNormalizing() // Add would spell the name its own way
+	h.Add(header, value)
+	h.EnableNormalizing()
+}
+
 // identify names the content of an answer and reports whether the client has it already: then the answer is a 304.
 func (c *call) identify(d digest.Digest) (unchanged bool) {
 	c.set(headerDigest, string(d))

@@ -89,7 +89,8 @@ type Options struct {
 	ReadTimeout    time.Duration // 0: 30 s, for a request's head
 	WriteTimeout   time.Duration // 0: 60 s, for each segment of an answer, 256 KiB or more
 	IdleTimeout    time.Duration // 0: 90 s, between requests
-	BodyTimeout    time.Duration // 0: 60 s, for a request's body to go on arriving
+	BodyTimeout    time.Duration // 0: 60 s, for a blob's bytes to go on arriving, and for a whole manifest
+	MaxUploads     int           // 0: 256, blobs whose bytes are read at once. More wait a few seconds, then are told to come again
 
 	AccessLog AccessLog
 	Answered  func(Answer) // told of each answer when its last byte was sent, on the connection's goroutine
@@ -103,6 +104,7 @@ func (o *Options) complete() error {
 	o.WriteTimeout = orElse(o.WriteTimeout, time.Minute)
 	o.IdleTimeout = orElse(o.IdleTimeout, 90*time.Second)
 	o.BodyTimeout = orElse(o.BodyTimeout, time.Minute)
+	o.MaxUploads = orElse(o.MaxUploads, 256)
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}

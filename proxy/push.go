@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,10 +12,10 @@ import (
 )
 
 const (
-	manifestLimit  = 4 << 20  // bytes of a manifest
-	manifestsLimit = 16 << 20 // bytes of all manifests that are being pushed
-	manifestBuffer = 64 << 10 // to begin with; what a client announces is no reason to allocate it
-	mostTags       = 100      // of one push
+	manifestLimit = 4 << 20  // bytes of a manifest
+	smallManifest = 64 << 10 // bytes that nobody has to wait for
+	mostLarge     = 4        // manifests that are not small and are being pushed
+	mostTags      = 100      // of one push
 )
 
 // putManifest takes a manifest, by tag or by digest with any number of tags.
@@ -25,21 +24,34 @@ func (c *call) putManifest() error {
 	if err != nil {
 		return err
 	}
-	release, err := c.reserveManifest()
+	body, err := c.openWhole()
 	if err != nil {
 		return err
 	}
-	defer release()
-	if push.Bytes, err = c.readManifest(); err != nil {
+	if push.Bytes, err = io.ReadAll(io.LimitReader(body, smallManifest+1)); err != nil {
 		return err
 	}
+	if len(push.Bytes) > smallManifest {
+		release, err := c.reserve(c.server.manifests, "too many large manifests are being pushed")
+		if err != nil {
+			return err
+		}
+		defer release()
+		if push.Bytes, err = readOn(body, push.Bytes); err != nil {
+			return err
+		}
+	}
+	return c.pushManifest(push)
+}
+
+func (c *call) pushManifest(push hosted.ManifestPush) error {
 	done, err := c.hostedRepo().PutManifest(c.server.ctx, push)
 	if err != nil {
 		return err
 	}
 	if c.req.ByDigest() {
 		for _, tag := range push.Tags {
-			c.ctx.Response.Header.Add(headerTag, tag)
+			c.add(headerTag, tag)
 		}
 	}
 	if done.Subject != "" {
@@ -81,27 +93,15 @@ func (c *call) checkAnnounced() error {
 	return nil
 }
 
-// reserveManifest waits until there is memory for the manifest.
-func (c *call) reserveManifest() (release func(), err error) {
-	size := int64(c.ctx.Request.Header.ContentLength())
+// readOn reads the rest of a manifest, after what has been read of it.
+func readOn(body *requestBody, begun []byte) ([]byte, error) {
+	size := body.size // which checkAnnounced has looked at
 	if size < 0 {
-		size = manifestLimit
+		size = manifestLimit + 1
 	}
-	ctx, cancel := context.WithTimeout(c.server.ctx, c.server.o.BodyTimeout)
-	defer cancel()
-	if err := c.server.manifests.Acquire(ctx, size); err != nil {
-		return nil, &Error{Code: CodeUnavailable, Message: "too many manifests are being pushed", RetryAfter: leastRetry, Err: err}
-	}
-	return func() { c.server.manifests.Release(size) }, nil
-}
-
-func (c *call) readManifest() ([]byte, error) {
-	body, err := c.openBody(-1)
-	if err != nil {
-		return nil, err
-	}
-	read := bytes.NewBuffer(make([]byte, 0, min(max(body.size, 0)+bytes.MinRead, manifestBuffer)))
-	if _, err := read.ReadFrom(io.LimitReader(body, manifestLimit+1)); err != nil {
+	read := bytes.NewBuffer(make([]byte, 0, size+bytes.MinRead)) // which does not grow
+	read.Write(begun)
+	if _, err := read.ReadFrom(io.LimitReader(body, manifestLimit+1-int64(len(begun)))); err != nil {
 		return nil, err
 	}
 	if read.Len() > manifestLimit {

@@ -60,6 +60,16 @@ func TestPushOfAManifest(t *testing.T) {
 	}
 }
 
+func TestTagsAreToldAsTheSpecificationSpellsThem(t *testing.T) {
+	s := startPush(t, nil)
+	b := s.image(t, "team/img", nil)
+	got := s.ask(t, fmt.Sprintf("PUT /v2/team/img/manifests/%s?tag=a&tag=b HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s",
+		digest.FromBytes(b), len(b), b))
+	if !strings.Contains(got, "\r\nOCI-Tag: a\r\nOCI-Tag: b\r\n") {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestManifestRefusals(t *testing.T) {
 	s := startPush(t, nil)
 	b := s.image(t, "team/img", nil)

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,7 +10,11 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+	"golang.org/x/sync/semaphore"
 )
+
+// placePatience is how long a body waits until it may be read.
+const placePatience = 5 * time.Second
 
 // requestBody reads a request's body, and ends in io.EOF only where all of it has come: to the HTTP library a body that
 // was cut off looks like a whole one.
@@ -17,10 +22,12 @@ type requestBody struct {
 	ctx      *fasthttp.RequestCtx
 	conn     *conn         // nil where the connection is not ours
 	patience time.Duration // the client must send something within it
+	deadline time.Time     // of the whole body; zero: it may take as long as it goes on arriving
 	length   int64         // Content-Length; -1: sent in chunks
 	size     int64         // what there has to be; -1: whatever comes
 	n        int64         // bytes that came
 	err      error         // what every further Read returns
+	release  func()        // gives the body's place to another one; nil: it has none
 }
 
 // openBody gives the request's body, which has to have size bytes unless that is negative. The call's end looks whether it
@@ -40,25 +47,77 @@ func (c *call) openBody(size int64) (*requestBody, error) {
 	return b, nil
 }
 
-func (b *requestBody) Read(p []byte) (int, error) {
-	if b.err != nil {
-		return 0, b.err
+// openWhole is openBody for what is kept in memory until it is whole. All of it has to come within BodyTimeout: a client
+// that sends a byte now and then would hold the memory for hours.
+func (c *call) openWhole() (*requestBody, error) {
+	b, err := c.openBody(-1)
+	if err != nil {
+		return nil, err
 	}
+	b.deadline = time.Now().Add(b.patience)
+	return b, nil
+}
+
+// openUpload is openBody for the bytes of a blob. While they are read they hold one of MaxUploads places, each of which
+// costs a store's buffer.
+func (c *call) openUpload(size int64) (*requestBody, error) {
+	b, err := c.openBody(size)
+	if err != nil || b.length == 0 {
+		return b, err
+	}
+	if b.release, err = c.reserve(c.server.uploads, "too many uploads are under way"); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// reserve waits a while for one of the places, and refuses with what there is too much of.
+func (c *call) reserve(places *semaphore.Weighted, what string) (release func(), err error) {
+	ctx, cancel := context.WithTimeout(c.server.ctx, min(placePatience, c.server.o.BodyTimeout))
+	defer cancel()
+	if err := places.Acquire(ctx, 1); err != nil {
+		return nil, &Error{Code: CodeUnavailable, Message: what, RetryAfter: leastRetry, Err: err}
+	}
+	return func() { places.Release(1) }, nil
+}
+
+func (b *requestBody) Read(p []byte) (n int, err error) {
+	if b.err == nil {
+		if n, b.err = b.read(p); b.err != nil {
+			b.leave()
+		}
+	}
+	return n, b.err
+}
+
+func (b *requestBody) read(p []byte) (int, error) {
 	if b.length == 0 {
-		b.err = io.EOF
 		return 0, io.EOF
 	}
-	if b.err = b.ctx.SetReadDeadline(time.Now().Add(b.patience)); b.err != nil {
-		return 0, b.err
+	deadline := b.deadline
+	if deadline.IsZero() {
+		deadline = time.Now().Add(b.patience)
+	}
+	if err := b.ctx.SetReadDeadline(deadline); err != nil { // which the server takes off before the next request
+		return 0, err
 	}
 	n, err := b.ctx.RequestBodyStream().Read(p)
 	b.n += int64(n)
-	if err == io.EOF {
-		b.err = b.end()
-	} else if err != nil {
-		b.err = broken(err)
+	switch {
+	case err == io.EOF:
+		err = b.end()
+	case err != nil:
+		err = broken(err)
 	}
-	return n, b.err
+	return n, err
+}
+
+// leave gives up the body's place. The call's end does it where the body was not read to its end.
+func (b *requestBody) leave() {
+	if b.release != nil {
+		b.release()
+		b.release = nil
+	}
 }
 
 // end is what the end of the HTTP library's stream means.

@@ -210,6 +210,37 @@ func TestConnectionsAfterPushes(t *testing.T) {
 	}
 }
 
+// The deadline of a body ends with it.
+func TestAConnectionOutlivesTheBodyTimeout(t *testing.T) {
+	const patience = 100 * time.Millisecond
+	files := writePair(t, t.TempDir(), "x")
+	for fact, certificate := range map[string]*TLS{"plain": nil, "TLS": &files} {
+		s := startPush(t, func(o *Options) { o.TLS, o.BodyTimeout = certificate, patience })
+		var client net.Conn = s.dial(t)
+		if certificate != nil {
+			client = tls.Client(client, &tls.Config{InsecureSkipVerify: true})
+		}
+		answers := bufio.NewReader(client)
+		for _, c := range []struct{ request, body string }{
+			{"POST /v2/team/img/blobs/uploads/?digest=" + digest.FromString("12345").String(), "12345"},
+			{"PUT /v2/team/img/manifests/x", "no manifest"},
+			{"PUT /v2/team/img/manifests/x", strings.Repeat("x", 2*smallManifest)},
+			{"GET /v2/", ""},
+		} {
+			fmt.Fprintf(client, "%s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", c.request, len(c.body), c.body)
+			res, err := http.ReadResponse(answers, nil)
+			if err != nil {
+				t.Errorf("%s, %s: %v", fact, c.request, err)
+				break
+			}
+			if _, err := io.Copy(io.Discard, res.Body); err != nil || res.Close || res.StatusCode == 408 {
+				t.Errorf("%s, %s: got %d, closed: %v, %v", fact, c.request, res.StatusCode, res.Close, err)
+			}
+			<-time.After(patience + patience/2) // the client has nothing to ask
+		}
+	}
+}
+
 func TestExpectContinue(t *testing.T) {
 	s := startPush(t, nil)
 	id := s.begin(t, "team/img")

@@ -53,7 +53,7 @@ func (c *call) pushBlob() error {
 	if err != nil {
 		return err
 	}
-	body, err := c.openBody(-1)
+	body, err := c.openUpload(-1)
 	if err != nil {
 		return err
 	}
@@ -124,7 +124,7 @@ func (c *call) openChunk() (start int64, body *requestBody, err error) {
 			return 0, nil, newError(CodeBlobUploadInvalid, "a Content-Range of an upload is like 0-1023, both ends included")
 		}
 	}
-	body, err = c.openBody(size)
+	body, err = c.openUpload(size)
 	return start, body, err
 }
 
