@@ -100,28 +100,23 @@ func (r Repo) untag(ctx context.Context, d digest.Digest, still func(context.Con
 		if info.Size == int64(tombstoneSize) {
 			continue
 		}
-		t, v, err := readAs[tagRecord](ctx, r.g, info.Key)
-		if lacking(err) || err == nil && t.Digest != d {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if err := r.g.endIf(ctx, info.Key, v, still); err != nil {
+		if err := contend(ctx, func() error { return r.untagOne(ctx, info.Key, d, still) }); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// endIf ends a record that is still at a version, if still says so. Who has changed it since keeps his change.
-func (g *Registry) endIf(ctx context.Context, key string, v storage.Version, still func(context.Context) (bool, error)) error {
-	yes, err := still(ctx)
-	if err != nil || !yes {
+func (r Repo) untagOne(ctx context.Context, key string, d digest.Digest, still func(context.Context) (bool, error)) error {
+	t, v, err := readAs[tagRecord](ctx, r.g, key)
+	if lacking(err) || err == nil && t.Digest != d {
+		return nil
+	}
+	if err != nil {
 		return err
 	}
-	if err := g.end(ctx, key, v); !errors.Is(err, storage.ErrConflict) {
+	if yes, err := still(ctx); err != nil || !yes {
 		return err
 	}
-	return nil
+	return r.g.end(ctx, key, v)
 }

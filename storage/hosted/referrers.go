@@ -37,7 +37,13 @@ func (r Repo) dropReferrer(ctx context.Context, subject, d digest.Digest, still 
 	if err != nil {
 		return err
 	}
-	return r.g.endIf(ctx, key, v, still)
+	if yes, err := still(ctx); err != nil || !yes {
+		return err
+	}
+	if err := r.g.end(ctx, key, v); !errors.Is(err, storage.ErrConflict) { // else somebody has pushed it again
+		return err
+	}
+	return nil
 }
 
 // Referrers lists the manifests that refer to d, by their digests: up to n (n < 0: a page) after the digest last, only those
