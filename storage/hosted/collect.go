@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -205,7 +207,7 @@ func (r *run) listAgain(ctx context.Context, u Usage) error {
 	if r.dry {
 		return nil
 	}
-	for repo := range u.Repositories {
+	for _, repo := range slices.Sorted(maps.Keys(u.Repositories)) {
 		if _, _, err := r.g.read(ctx, nameKey(repo)); !errors.Is(err, storage.ErrNotFound) {
 			if err != nil {
 				return err
