@@ -34,12 +34,25 @@ const probeTime = time.Minute
 func probe(ctx context.Context, s storage.Store, log *slog.Logger) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
-	err := storage.Probe(ctx, s)
+	err := errors.Join(forgetProbes(ctx, s), storage.Probe(ctx, s))
 	if errors.Is(err, storage.ErrUnconditional) {
 		return fmt.Errorf("hosted repositories cannot be kept here, since pushes could be lost: %w", err)
 	}
 	if err != nil {
 		log.Error("hosted repositories may not be writable", "err", err)
+	}
+	return nil
+}
+
+// forgetProbes removes what a process left that was killed while it probed. Nobody else uses the store.
+func forgetProbes(ctx context.Context, s storage.Store) error {
+	for left, err := range s.List(ctx, "probe/", "") {
+		if err == nil {
+			err = s.Delete(ctx, left.Key)
+		}
+		if err != nil {
+			return fmt.Errorf("remove earlier probes: %w", err)
+		}
 	}
 	return nil
 }
@@ -73,8 +86,8 @@ func parseRepository(names *proxy.Names, s string) (repository, error) {
 	return r, err
 }
 
-// page is how much of a listing is asked for at once.
-const page = 1000
+// pageSize is how much of a listing is asked for at once.
+const pageSize = 1000
 
 // hostedTags yields the tags of hosted repositories.
 func hostedTags(ctx context.Context, g *hosted.Registry, only repository) iter.Seq2[entry, error] {
@@ -85,7 +98,7 @@ func hostedTags(ctx context.Context, g *hosted.Registry, only repository) iter.S
 				return
 			}
 			repo := g.Repo(name)
-			tags := pages(func(last string) ([]string, bool, error) { return repo.Tags(ctx, page, last) })
+			tags := pages(func(last string) ([]string, bool, error) { return repo.Tags(ctx, pageSize, last) })
 			for tag, err := range tags {
 				if errors.Is(err, hosted.ErrNameUnknown) {
 					break // nothing was pushed there, or all of it is gone
@@ -107,7 +120,7 @@ func hostedTags(ctx context.Context, g *hosted.Registry, only repository) iter.S
 
 func hostedNames(ctx context.Context, g *hosted.Registry, only repository) iter.Seq2[string, error] {
 	if only.all {
-		return pages(func(last string) ([]string, bool, error) { return g.Repositories(ctx, page, last) })
+		return pages(func(last string) ([]string, bool, error) { return g.Repositories(ctx, pageSize, last) })
 	}
 	return func(yield func(string, error) bool) {
 		if only.hosted != "" {

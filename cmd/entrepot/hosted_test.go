@@ -151,6 +151,28 @@ func TestNoPushesWhereTheyCouldBeLost(t *testing.T) {
 	}
 }
 
+func TestProbesOfAKilledProcessAreRemoved(t *testing.T) {
+	s := mem.New(time.Now)
+	for _, key := range []string{"probe/one", "probe/two", "probed"} {
+		if _, err := s.PutIf(t.Context(), key, []byte("x"), storage.Absent); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := probe(t.Context(), s, slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	var left []string
+	for info, err := range s.List(t.Context(), "", "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		left = append(left, info.Key)
+	}
+	if len(left) != 1 || left[0] != "probed" {
+		t.Errorf("left: %v", left)
+	}
+}
+
 func TestDamageInTheCacheIsDroppedAndNoFailure(t *testing.T) {
 	u := newUpstreamRegistry(t)
 	data := t.TempDir()

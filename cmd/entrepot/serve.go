@@ -13,6 +13,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
+
+	"github.com/entrepot/entrepot/proxy"
 )
 
 // beyondMemory is what the process needs beside the memory tier, in bytes.
@@ -143,6 +145,7 @@ func (a *application) stop(patience time.Duration, operators []*operator) {
 	defer cancel()
 	if err := a.proxy.Shutdown(ctx); err != nil {
 		a.log.Warn("some answers were cut", "err", err)
+		a.stored.disturbed = errors.Is(err, proxy.ErrRunning)
 	}
 	a.upkeep.stop()
 	for _, o := range operators {

@@ -34,8 +34,9 @@ type stored struct {
 	hosted      *hosted.Registry
 	hostedStore storage.Store // below it
 
-	claim *disk.DataDir
-	ends  []func() error // in the order in which things were begun; close runs them backwards
+	claim     *disk.DataDir
+	ends      []func() error // in the order in which things were begun; close runs them backwards
+	disturbed bool           // somebody may still write while close runs
 }
 
 // openStored takes the data directory and opens what is in it. The caller closes it.
@@ -51,15 +52,15 @@ func openStored(c Config, n *counts, log *slog.Logger) (*stored, error) {
 	return s, nil
 }
 
-// close ends what runs, writes what waits and gives the directory back. If all of that succeeds, the next start believes
-// what it finds; if the cache was never opened, the next start believes what this one would have believed.
+// close ends what runs, writes what waits and gives the directory back. If all of that succeeds undisturbed, the next start
+// believes what it finds; if the cache was never opened, the next start believes what this one would have believed.
 func (s *stored) close() error {
 	var errs []error
 	for _, end := range slices.Backward(s.ends) {
 		errs = append(errs, end())
 	}
 	err := errors.Join(errs...)
-	clean := err == nil
+	clean := err == nil && !s.disturbed
 	if s.blobs == nil {
 		clean = s.claim.Clean
 	}
