@@ -19,9 +19,9 @@ var errGone = errors.New("no longer in the disk tier")
 
 // VerifyReport is what reading kept blobs again has found.
 type VerifyReport struct {
-	Blobs   int // read, damaged ones included
-	Bytes   int64
-	Damaged []string // digests of what was dropped
+	Blobs   int      `json:"blobs"` // read, damaged ones included
+	Bytes   int64    `json:"bytes"`
+	Damaged []string `json:"damaged"` // digests of what was dropped
 }
 
 // Verify reads every complete blob of the disk tier again and drops what does not match its digest, so that it is fetched

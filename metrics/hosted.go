@@ -17,6 +17,7 @@ type Hosted struct {
 	freed        prometheus.Counter
 	freedBytes   prometheus.Counter
 	damagedFound prometheus.Counter
+	damagedLeft  *prometheus.GaugeVec // has no series before the first verification: a 0 would say that all is well
 }
 
 var _ hosted.Events = (*Hosted)(nil)
@@ -33,6 +34,7 @@ func NewHosted(r prometheus.Registerer) *Hosted {
 		freed:        counter(r, "hosted", "freed_blobs_total", "Blobs that collections deleted."),
 		freedBytes:   counter(r, "hosted", "freed_bytes_total", "Bytes of the blobs that collections deleted."),
 		damagedFound: counter(r, "hosted", "damaged_total", "Hosted contents found not to match their digest. They are not served until they are pushed again."),
+		damagedLeft:  gauges(r, "hosted", "damaged_contents", "Hosted contents that the last complete verification found damaged, known ones included."),
 	}
 	for _, result := range results {
 		h.collections.get(result)
@@ -42,6 +44,9 @@ func NewHosted(r prometheus.Registerer) *Hosted {
 
 // Damaged counts content that does not match its digest any more.
 func (h *Hosted) Damaged(digest.Digest) { h.damagedFound.Inc() }
+
+// DamagedLeft is told what a verification has found that looked at everything.
+func (h *Hosted) DamagedLeft(n int) { h.damagedLeft.WithLabelValues().Set(float64(n)) }
 
 // Collected counts a collection that came to its end.
 func (h *Hosted) Collected(r hosted.CollectReport) {

@@ -20,6 +20,11 @@ func TestCollectionsAndDamage(t *testing.T) {
 	h.Collected(hosted.CollectReport{DryRun: true, Started: began.Add(time.Minute), Took: time.Minute, Freed: 7, FreedBytes: 700})
 	h.CollectionFailed()
 	h.Damaged(digest.FromString("rotten"))
+	if n, err := testutil.GatherAndCount(r, "entrepot_hosted_damaged_contents"); err != nil || n != 0 {
+		t.Errorf("%d series, %v, before anything was verified", n, err)
+	}
+	h.DamagedLeft(3)
+	h.DamagedLeft(2)
 	expect(t, r, `
 		# HELP entrepot_hosted_collections_total Collections of what nothing names any more, by result: complete, dry, failed.
 		# TYPE entrepot_hosted_collections_total counter
@@ -41,6 +46,9 @@ func TestCollectionsAndDamage(t *testing.T) {
 		# HELP entrepot_hosted_damaged_total Hosted contents found not to match their digest. They are not served until they are pushed again.
 		# TYPE entrepot_hosted_damaged_total counter
 		entrepot_hosted_damaged_total 1
+		# HELP entrepot_hosted_damaged_contents Hosted contents that the last complete verification found damaged, known ones included.
+		# TYPE entrepot_hosted_damaged_contents gauge
+		entrepot_hosted_damaged_contents 2
 	`)
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -19,18 +20,20 @@ type line[T any] struct {
 	Error    string `json:"error,omitempty"`
 }
 
-// task is long work that tells how far it is.
+// task is long work that tells when it begins, and how far it is.
 type task[T any] func(ctx context.Context, tell func(T)) (T, error)
 
-// answer runs a task for a command and sends lines. The task ends when the command leaves, and when the server stops.
+// answer runs a task for a command and sends lines, the headers when the task begins. The task ends when the command leaves, and when the server stops.
 func answer[T any](u *upkeep, w http.ResponseWriter, r *http.Request, do task[T]) {
 	var report T
 	sent := json.NewEncoder(w)
 	flush := http.NewResponseController(w).Flush
+	begin := sync.OnceFunc(func() { _ = flush() }) // a command that left ends the task's context
+	tell := eachSecond(func(progress T) {
+		_, _ = sent.Encode(line[T]{Progress: &progress}), flush()
+	})
 	err := u.joined(r.Context(), func(ctx context.Context) (err error) {
-		report, err = do(ctx, eachSecond(func(progress T) {
-			_, _ = sent.Encode(line[T]{Progress: &progress}), flush() // a command that left ends ctx
-		}))
+		report, err = do(ctx, func(progress T) { begin(); tell(progress) })
 		return err
 	})
 	last := line[T]{Report: &report}

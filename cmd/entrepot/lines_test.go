@@ -9,7 +9,9 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/entrepot/entrepot/cache"
 	"github.com/entrepot/entrepot/storage/hosted"
 )
 
@@ -119,5 +121,38 @@ func TestBadQuestionsToTheSocket(t *testing.T) {
 		if status, body := post(t, url+path); status != http.StatusBadRequest || !strings.Contains(body, "write") {
 			t.Errorf("%s: %d %s", path, status, body)
 		}
+	}
+}
+
+func TestACommandIsToldThatItsTaskBegins(t *testing.T) {
+	for _, path := range []string{"/gc", "/verify"} {
+		done := make(chan struct{})
+		wait := func(ctx context.Context) error {
+			select {
+			case <-done:
+			case <-ctx.Done():
+			}
+			return ctx.Err()
+		}
+		u, _ := testUpkeep(&fakeHosted{
+			collect: func(ctx context.Context, _ hosted.CollectOptions) (hosted.CollectReport, error) {
+				return hosted.CollectReport{}, wait(ctx)
+			},
+			verify: func(ctx context.Context, _ hosted.VerifyOptions) (hosted.VerifyReport, error) {
+				return hosted.VerifyReport{}, wait(ctx)
+			},
+		}, func(context.Context, func(context.Context, int) error) (cache.VerifyReport, error) {
+			return cache.VerifyReport{}, nil
+		})
+		client := http.Client{Timeout: 5 * time.Second}
+		response, err := client.Post(control(t, u)+path, "", nil)
+		if err != nil {
+			t.Fatalf("%s: no headers while it runs: %v", path, err)
+		}
+		close(done)
+		if _, err := follow(response.Body, func(verified) {}); err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+		response.Body.Close()
 	}
 }

@@ -13,14 +13,7 @@ import (
 // verified is what was read again, and what of it is not what it was.
 type verified struct {
 	Hosted hosted.VerifyReport `json:"hosted"`
-	Cached verifiedCache       `json:"cached"`
-}
-
-// verifiedCache is a cache.VerifyReport. What is damaged was dropped.
-type verifiedCache struct {
-	Blobs   int      `json:"blobs"`
-	Bytes   int64    `json:"bytes"`
-	Damaged []string `json:"damaged"` // digests
+	Cached cache.VerifyReport  `json:"cached"`
 }
 
 // scrub reads everything again in the background.
@@ -46,26 +39,46 @@ func (u *upkeep) verifyForCommand(ctx context.Context, rate Size, tell func(veri
 		return verified{}, errBusy{"a verification"}
 	}
 	defer u.verifying.Unlock()
+	tell(verified{}) // that it begins
 	return u.verify(ctx, rate, tell)
 }
 
-// verify reads what is hosted and then what is cached. That one of them fails does not spare the other.
+// verify reads what is hosted and then what is cached. That one of them fails does not spare the other. What is told counts
+// the bytes of what is being read, too: a large blob takes long.
 func (u *upkeep) verify(ctx context.Context, rate Size, tell func(verified)) (verified, error) {
-	var all verified
+	var all, soFar verified
 	limit := newLimit(rate)
 	var failed error
 	all.Hosted, failed = u.hosted.Verify(ctx, hosted.VerifyOptions{
-		Wait:     paced(limit, u.counts.scrub.ReadHosted),
-		Progress: func(r hosted.VerifyReport) { tell(verified{Hosted: r}) },
+		Wait: paced(limit, func(bytes int) {
+			u.counts.scrub.ReadHosted(bytes)
+			soFar.Hosted.Bytes += int64(bytes)
+			tell(soFar)
+		}),
+		Progress: func(r hosted.VerifyReport) {
+			r.Bytes = soFar.Hosted.Bytes
+			soFar.Hosted = r
+			tell(soFar)
+		},
 	})
 	if ctx.Err() != nil {
 		return all, failed
 	}
-	found, err := u.cached.Verify(ctx, paced(limit, u.counts.scrub.ReadCached), func(r cache.VerifyReport) {
-		tell(verified{Hosted: all.Hosted, Cached: verifiedCache(r)})
+	if failed == nil {
+		u.counts.hosted.DamagedLeft(len(all.Hosted.Damaged))
+	}
+	soFar.Hosted = all.Hosted
+	var err error
+	all.Cached, err = u.cached.Verify(ctx, paced(limit, func(bytes int) {
+		u.counts.scrub.ReadCached(bytes)
+		soFar.Cached.Bytes += int64(bytes)
+		tell(soFar)
+	}), func(r cache.VerifyReport) {
+		r.Bytes = soFar.Cached.Bytes
+		soFar.Cached = r
+		tell(soFar)
 	})
-	all.Cached = verifiedCache(found)
-	u.counts.scrub.CachedDamaged(len(found.Damaged))
+	u.counts.scrub.CachedDamaged(len(all.Cached.Damaged))
 	for _, damaged := range []*[]string{&all.Hosted.Damaged, &all.Cached.Damaged} {
 		if *damaged == nil {
 			*damaged = []string{} // a list in JSON too
@@ -85,15 +98,17 @@ func newLimit(bytes Size) *rate.Limiter {
 	return rate.NewLimiter(rate.Limit(bytes), int(min(bytes, mostAtOnce)))
 }
 
-// paced waits until so many bytes may be read, and counts them.
+// paced waits until so many bytes may be read, and counts them as it waits.
 func paced(limit *rate.Limiter, read func(bytes int)) func(context.Context, int) error {
 	return func(ctx context.Context, bytes int) error {
-		for left := bytes; left > 0; left -= limit.Burst() {
-			if err := limit.WaitN(ctx, min(left, limit.Burst())); err != nil {
+		for left := bytes; left > 0; {
+			some := min(left, limit.Burst())
+			if err := limit.WaitN(ctx, some); err != nil {
 				return err
 			}
+			read(some)
+			left -= some
 		}
-		read(bytes)
 		return nil
 	}
 }

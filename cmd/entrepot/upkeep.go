@@ -41,7 +41,7 @@ type upkeep struct {
 
 	work    context.Context // of everything that runs here; stop ends it
 	end     context.CancelFunc
-	mu      sync.Mutex // held while running grows, and while work ends
+	mu      sync.Mutex // held while running grows; stop takes it once, so that running does not grow while it is waited for
 	running sync.WaitGroup
 }
 
@@ -159,6 +159,9 @@ func (u *upkeep) collectForCommand(ctx context.Context, o hosted.CollectOptions)
 	}
 	defer u.collecting.Unlock()
 	o.Full = true
+	if o.Progress != nil {
+		o.Progress(hosted.CollectReport{DryRun: o.DryRun}) // that it begins
+	}
 	first, err := u.round(ctx, o)
 	if err != nil || o.DryRun || first.Condemned == 0 {
 		return first, err

@@ -52,7 +52,7 @@ func metric(t *testing.T, r *prometheus.Registry, name string, labels ...string)
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
 			if f.GetName() == name && (len(labels) == 0 || m.GetLabel()[0].GetValue() == labels[0]) {
-				return m.GetCounter().GetValue()
+				return m.GetCounter().GetValue() + m.GetGauge().GetValue() // it is one of them
 			}
 		}
 	}
@@ -269,5 +269,54 @@ func TestWhatIsReadIsCountedByKind(t *testing.T) {
 	}
 	if n, err := testutil.GatherAndCount(r, "entrepot_scrub_bytes_total"); err != nil || n != 2 {
 		t.Errorf("%d series, %v", n, err)
+	}
+}
+
+func TestALargeBlobShowsLifeWhileItIsRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &fakeHosted{verify: func(ctx context.Context, o hosted.VerifyOptions) (hosted.VerifyReport, error) {
+			err := o.Wait(ctx, 30<<20)
+			r := hosted.VerifyReport{Blobs: 1, Bytes: 30 << 20}
+			o.Progress(r)
+			return r, err
+		}}
+		u, _ := testUpkeep(h, func(ctx context.Context, wait func(context.Context, int) error) (cache.VerifyReport, error) {
+			return cache.VerifyReport{Blobs: 1, Bytes: 20 << 20}, wait(ctx, 20<<20)
+		})
+		var was int64
+		last := time.Now()
+		got, err := u.verify(t.Context(), 1<<20, func(v verified) {
+			read := v.Hosted.Bytes + v.Cached.Bytes
+			if waited := time.Since(last); waited > 3*time.Second || read < was || v.Cached.Bytes > 0 && v.Hosted.Blobs != 1 {
+				t.Errorf("told %+v after %v", v, waited)
+			}
+			was, last = read, time.Now()
+		})
+		if err != nil || was != 50<<20 || got.Hosted.Bytes != 30<<20 || got.Cached.Bytes != 20<<20 {
+			t.Errorf("%d bytes were told of, and found %+v, %v", was, got, err)
+		}
+	})
+}
+
+func TestWhatIsDamagedIsKnownOnceEverythingWasRead(t *testing.T) {
+	const name = "entrepot_hosted_damaged_contents"
+	var failed error
+	h := &fakeHosted{verify: func(context.Context, hosted.VerifyOptions) (hosted.VerifyReport, error) {
+		return hosted.VerifyReport{Damaged: []string{"sha256:1", "sha256:2"}}, failed
+	}}
+	u, r := testUpkeep(h, func(context.Context, func(context.Context, int) error) (cache.VerifyReport, error) {
+		return cache.VerifyReport{}, nil
+	})
+	failed = errors.New("unreadable")
+	_, _ = u.verify(t.Context(), 0, func(verified) {})
+	if n, err := testutil.GatherAndCount(r, name); err != nil || n != 0 {
+		t.Errorf("%d series, %v, of what was not read", n, err)
+	}
+	failed = nil
+	if _, err := u.verify(t.Context(), 0, func(verified) {}); err != nil {
+		t.Fatal(err)
+	}
+	if n := metric(t, r, name); n != 2 {
+		t.Errorf("%v, want 2", n)
 	}
 }
