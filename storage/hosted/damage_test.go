@@ -2,8 +2,10 @@ package hosted
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +13,56 @@ import (
 	"github.com/entrepot/entrepot/storage/storagetest"
 	"github.com/opencontainers/go-digest"
 )
+
+// spoil flips the last byte of an object.
+func (s *site) spoil(key string) {
+	s.t.Helper()
+	b, _, err := s.store.Get(context.Background(), key)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	b[len(b)-1] ^= 1
+	if err := s.store.Put(context.Background(), key, bytes.NewReader(b), int64(len(b))); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func TestVerifyQuarantinesAndAPushHeals(t *testing.T) {
+	onEveryStore(t, func(t *testing.T, s *site) {
+		b, d := random(1000)
+		s.pushBlob("r", b)
+		s.pushManifest("r", imageOf(b), "v1")
+		read := 0
+		r, err := s.Verify(t.Context(), VerifyOptions{Wait: func(_ context.Context, n int) error { read += n; return nil }})
+		if err != nil || r.Blobs != 1 || r.Manifests != 1 || len(r.Damaged) > 0 || read < 1000 {
+			t.Errorf("%+v, %v, read %d", r, err, read)
+		}
+		for _, spoil := range []func(){
+			func() { s.spoil(s.keys(partFolder)[0]) },
+			func() { _ = s.store.Delete(t.Context(), s.keys(partFolder)[0]) },
+			func() { _ = s.store.Put(t.Context(), s.keys(partFolder)[0], bytes.NewReader(b[:999]), 999) },
+		} {
+			spoil()
+			for range 2 {
+				if r, err := s.Verify(t.Context(), VerifyOptions{}); err != nil || !slices.Equal(r.Damaged, []string{string(d)}) {
+					t.Errorf("%+v, %v", r, err)
+				}
+			}
+			_, err = s.Repo("r").Blob(t.Context(), d)
+			s.wantError("damaged blob", err, ErrBlobUnknown)
+			_, err = s.Repo("r").RenewBlob(t.Context(), d)
+			s.wantError("HEAD of a damaged blob", err, ErrBlobUnknown)
+			s.pushBlob("r", b)
+			s.wantBlob("r", d)
+			if r, err := s.Verify(t.Context(), VerifyOptions{}); err != nil || len(r.Damaged) > 0 {
+				t.Errorf("after another push: %+v, %v", r, err)
+			}
+			if parts := s.keys(partFolder); len(parts) != 1 {
+				t.Errorf("%d parts, want 1", len(parts))
+			}
+		}
+	})
+}
 
 func TestDamagedRecordIsHealedByTheNextPush(t *testing.T) {
 	config, d := random(10)
