@@ -50,6 +50,17 @@ func (g *gate) hook(_ context.Context, op storagetest.Op, _ string, do func() er
 	return err
 }
 
+// await returns once one more operation is stopped.
+func (g *gate) await(t *testing.T) {
+	t.Helper()
+	select {
+	case <-g.stopped:
+	case <-time.After(20 * time.Second):
+		close(g.open)
+		t.Fatal("the request does not come so far")
+	}
+}
+
 // startAt is startPush over a gate.
 func startAt(t *testing.T, g *gate, change func(*Options)) *running {
 	t.Helper()
@@ -90,7 +101,7 @@ func TestLargeManifestsHaveFewPlaces(t *testing.T) {
 		others = append(others, s.sendAside("PUT", fmt.Sprintf("%slarge%d", path, i), inChunks{bytes.NewReader(large)}, "Content-Type", mediaType))
 	}
 	for range others {
-		<-g.stopped
+		g.await(t)
 	}
 	for fact, body := range map[string]io.Reader{"small": bytes.NewReader(small), "small-in-chunks": inChunks{bytes.NewReader(small)}} {
 		s.expect(t, 201, "PUT", path+fact, body, "Content-Type", mediaType)
@@ -172,8 +183,8 @@ func TestUploadsHaveFewPlaces(t *testing.T) {
 	image := s.image(t, "team/img", nil)
 	g.stops.Store(2)
 	first, second := s.sendAside("POST", whole, strings.NewReader("12345")), s.sendAside("PATCH", other, inChunks{strings.NewReader("12345")})
-	<-g.stopped
-	<-g.stopped
+	g.await(t)
+	g.await(t)
 	s.refusedFor(t, "uploads", "POST", whole, strings.NewReader("12345"))
 	s.refusedFor(t, "uploads", "PATCH", id, strings.NewReader("6"))
 	s.refusedFor(t, "uploads", "PATCH", id, inChunks{strings.NewReader("6")})
@@ -195,6 +206,7 @@ func TestUploadsLeaveTheirPlaces(t *testing.T) {
 	s := startAt(t, g, func(o *Options) { o.BodyTimeout, o.MaxUploads = 500*time.Millisecond, 1 })
 	d := digest.FromString("12345").String()
 	whole, id := "/v2/team/img/blobs/uploads/?digest="+d, s.begin(t, "team/img")
+	long := make([]byte, 1<<20) // which nobody reads to its end
 	head := "PATCH " + id + " HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n12345"
 	for _, c := range []struct {
 		fact   string
@@ -205,7 +217,7 @@ func TestUploadsLeaveTheirPlaces(t *testing.T) {
 		{"another digest", 400, func() int { return <-s.sendAside("POST", whole, strings.NewReader("x")) }},
 		{"out of order", 416, func() int { return <-s.sendAside("PATCH", id, strings.NewReader("x"), "Content-Range", "7-7") }},
 		{"of another length", 400, func() int { return <-s.sendAside("PATCH", id, strings.NewReader("x"), "Content-Range", "0-7") }},
-		{"unknown", 404, func() int { return <-s.sendAside("PATCH", id+"x", strings.NewReader("x")) }},
+		{"unknown", 404, func() int { return <-s.sendAside("PATCH", id+"x", bytes.NewReader(long)) }},
 		{"cut off", 400, func() int { return s.askCut(t, head) }},
 		{"stalled", 408, func() int {
 			var status int
@@ -218,7 +230,7 @@ func TestUploadsLeaveTheirPlaces(t *testing.T) {
 		{"a panic", 500, func() int {
 			g.panics.Store(true)
 			g.stops.Store(1)
-			return <-s.sendAside("PATCH", id, strings.NewReader("x"))
+			return <-s.sendAside("PATCH", id, bytes.NewReader(long))
 		}},
 		{"the end", 201, func() int { return <-s.sendAside("PUT", id+"?digest="+d, strings.NewReader("12345")) }},
 	} {
@@ -237,11 +249,17 @@ func TestUploadsWaitForAPlace(t *testing.T) {
 	whole := "/v2/team/img/blobs/uploads/?digest=" + digest.FromString("12345").String()
 	g.stops.Store(1)
 	first := s.sendAside("POST", whole, strings.NewReader("12345"))
-	<-g.stopped
-	second := s.sendAside("POST", whole, strings.NewReader("12345"))
+	g.await(t)
+	all := []chan int{first}
+	for range 8 {
+		all = append(all, s.sendAside("POST", whole, strings.NewReader("12345")))
+		s.expect(t, 200, "GET", "/v2/", nil) // which gives it time to come
+	}
 	close(g.open)
-	if a, b := <-first, <-second; a != 201 || b != 201 {
-		t.Errorf("got %d and %d", a, b)
+	for i, one := range all {
+		if got := <-one; got != 201 {
+			t.Errorf("upload %d: got %d", i, got)
+		}
 	}
 }
 
@@ -253,7 +271,7 @@ func TestUploadsThatHaveArrivedHoldNoPlace(t *testing.T) {
 	first, second := s.begin(t, "team/img"), s.begin(t, "team/img")
 	g.stops.Store(1)
 	patched := s.sendAside("PATCH", first, strings.NewReader("12345"))
-	<-g.stopped
+	g.await(t)
 	s.expect(t, 202, "PATCH", second, strings.NewReader("12345"))
 	close(g.open)
 	if got := <-patched; got != 202 {
