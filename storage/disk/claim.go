@@ -111,7 +111,7 @@ func (d *DataDir) checkFormat() (fresh bool, err error) {
 
 // write replaces a file of the directory, whole or not at all, durably.
 func (d *DataDir) write(files files, name, content string) error {
-	temp, err := spool(files, d.dir, strings.NewReader(content))
+	temp, err := spool(files, d.dir, strings.NewReader(content), nil)
 	if err != nil {
 		return err
 	}

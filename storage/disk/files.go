@@ -50,7 +50,7 @@ func (osFiles) Remove(path string) error     { return os.Remove(path) }
 func (osFiles) Mkdir(path string) error      { return os.Mkdir(path, 0o700) }
 
 // writebackStep is how many bytes are written before the disk is told to begin with them.
-const writebackStep = 8 << 20
+const writebackStep = 32 << 20
 
 type osFile struct {
 	*os.File
@@ -84,13 +84,13 @@ func (osFiles) Sync(folder string) error {
 }
 
 // spool writes body to a new file in folder and returns its path. The content is durable, its name is not. On an error
-// nothing is left.
-func spool(to files, folder string, body io.Reader) (path string, err error) {
+// nothing is left. A body that does not write itself goes through buffer, if there is one.
+func spool(to files, folder string, body io.Reader, buffer []byte) (path string, err error) {
 	f, err := to.Create(folder)
 	if err != nil {
 		return "", full(err)
 	}
-	_, err = io.Copy(filler{f}, body)
+	_, err = io.CopyBuffer(filler{f}, body, buffer)
 	if err == nil {
 		err = full(f.Sync())
 	}

@@ -19,7 +19,9 @@ func (s *Store) Put(ctx context.Context, key string, body io.Reader, size int64)
 	if err != nil {
 		return fmt.Errorf("put %s: %w", key, err)
 	}
-	temp, err := spool(s.files, s.temp, storage.Body(ctx, body, size))
+	buffer := s.buffers.Get().(*[]byte)
+	temp, err := spool(s.files, s.temp, storage.Body(ctx, body, size), *buffer)
+	s.buffers.Put(buffer)
 	if err != nil {
 		return fmt.Errorf("put %s: %w", key, err)
 	}
@@ -44,7 +46,7 @@ func (s *Store) PutIf(ctx context.Context, key string, record []byte, was storag
 	if err != nil {
 		return storage.Absent, fmt.Errorf("put %s: %w", key, err)
 	}
-	temp, err := spool(s.files, s.temp, bytes.NewReader(record))
+	temp, err := spool(s.files, s.temp, bytes.NewReader(record), nil)
 	if err != nil {
 		return storage.Absent, fmt.Errorf("put %s: %w", key, err)
 	}
