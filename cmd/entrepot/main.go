@@ -20,10 +20,22 @@ const (
 )
 
 func main() {
-	// The first signal ends the context and gives signals back to the system: a second one ends the process.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
+	ctx := untilSignal()
 	os.Exit(run(ctx, invocation{args: os.Args[1:], environment: environ(), out: os.Stdout, errs: os.Stderr}))
+}
+
+// untilSignal gives a context that the first signal ends. By then signals are given back to the system: a second one ends
+// the process.
+func untilSignal() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() { // ends with the first signal, or with the process
+		<-signals
+		signal.Stop(signals)
+		cancel()
+	}()
+	return ctx
 }
 
 // invocation is what a command is started with.
