@@ -103,6 +103,18 @@ func spool(to files, folder string, body io.Reader, buffer []byte) (path string,
 	return f.Name(), nil
 }
 
+// filled reads as much as there is room for. A body that comes in small pieces would be written in small pieces.
+type filled struct{ body io.Reader }
+
+func (f filled) Read(p []byte) (n int, err error) {
+	for n < len(p) && err == nil {
+		var more int
+		more, err = f.body.Read(p[n:])
+		n += more
+	}
+	return n, err
+}
+
 // filler tells a disk that is full from a body that breaks because another one is.
 type filler struct{ file file }
 

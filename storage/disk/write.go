@@ -20,7 +20,7 @@ func (s *Store) Put(ctx context.Context, key string, body io.Reader, size int64)
 		return fmt.Errorf("put %s: %w", key, err)
 	}
 	buffer := s.buffers.Get().(*[]byte)
-	temp, err := spool(s.files, s.temp, storage.Body(ctx, body, size), *buffer)
+	temp, err := spool(s.files, s.temp, filled{storage.Body(ctx, body, size)}, *buffer)
 	s.buffers.Put(buffer)
 	if err != nil {
 		return fmt.Errorf("put %s: %w", key, err)
