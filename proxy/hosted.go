@@ -136,7 +136,7 @@ func (c *call) hostedReferrers() error {
 		return err
 	}
 	found, more, err := c.hostedRepo().Referrers(c.server.ctx, c.req.Digest(), only, p.n, p.last)
-	if err != nil && !errors.Is(err, hosted.ErrNameUnknown) {
+	if err != nil {
 		return err
 	}
 	if more && len(found) > 0 {

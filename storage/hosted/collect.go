@@ -124,7 +124,7 @@ func (r *run) collect(ctx context.Context) error {
 func (r *run) findSuspects(ctx context.Context, needed *marks) error {
 	for _, folder := range []string{repoFolder, holdFolder, blobFolder, nameFolder} {
 		for info, err := range r.g.store.List(ctx, folder, "") {
-			if err == nil && info.Size == int64(tombstoneSize) {
+			if err == nil && hasEnded(info) {
 				err = r.removeTombstone(ctx, info)
 			} else if err == nil && !needed.needed(info.Key) {
 				err = r.consider(ctx, info, needed)

@@ -97,7 +97,7 @@ func (r Repo) untag(ctx context.Context, d digest.Digest, still func(context.Con
 		if err != nil {
 			return err
 		}
-		if info.Size == int64(tombstoneSize) {
+		if hasEnded(info) {
 			continue
 		}
 		if err := contend(ctx, func() error { return r.untagOne(ctx, info.Key, d, still) }); err != nil {

@@ -185,7 +185,7 @@ func (s *site) keys(folder string) (keys []string) {
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		if info.Size != int64(tombstoneSize) || strings.HasPrefix(info.Key, partFolder) {
+		if !hasEnded(info) || strings.HasPrefix(info.Key, partFolder) {
 			keys = append(keys, info.Key)
 		}
 	}

@@ -50,7 +50,7 @@ func (r Repo) Manifest(ctx context.Context, ref string) (m Manifest, err error) 
 		if err != nil {
 			return Manifest{}, r.wrap("get manifest", err)
 		}
-		m, _, err = r.manifest(ctx, d)
+		m, err = r.manifest(ctx, d)
 		if !errors.Is(err, ErrManifestUnknown) || d == last {
 			return m, r.wrap("get manifest", err)
 		}
@@ -74,23 +74,23 @@ func (r Repo) resolve(ctx context.Context, ref string) (digest.Digest, error) {
 }
 
 // manifest reads a manifest and checks its bytes. Damaged ones are not found, so that clients push them again.
-func (r Repo) manifest(ctx context.Context, d digest.Digest) (Manifest, storage.Version, error) {
-	record, v, err := r.g.read(ctx, manifestKey(r.name, d))
+func (r Repo) manifest(ctx context.Context, d digest.Digest) (Manifest, error) {
+	record, _, err := r.g.read(ctx, manifestKey(r.name, d))
 	if errors.Is(err, storage.ErrNotFound) {
 		err = fmt.Errorf("%s: %w", d, ErrManifestUnknown)
 	}
 	if err != nil {
-		return Manifest{}, v, err
+		return Manifest{}, err
 	}
 	m, h, err := decodeManifest(d, record)
 	if err == nil && h.Pending {
-		return Manifest{}, v, fmt.Errorf("%s is being pushed: %w", d, ErrManifestUnknown)
+		return Manifest{}, fmt.Errorf("%s is being pushed: %w", d, ErrManifestUnknown)
 	}
 	if err != nil {
 		r.g.damaged("manifest", r.name, d, err)
-		return Manifest{}, v, fmt.Errorf("%s is damaged: %w", d, ErrManifestUnknown)
+		return Manifest{}, fmt.Errorf("%s is damaged: %w", d, ErrManifestUnknown)
 	}
-	return m, v, nil
+	return m, nil
 }
 
 // damaged tells of damage, once.

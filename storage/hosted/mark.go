@@ -154,7 +154,7 @@ func (s *survey) manifests(ctx context.Context, repo string) iter.Seq2[found, er
 	return func(yield func(found, error) bool) {
 		prefix := manifestKeys(repo)
 		for info, err := range s.g.store.List(ctx, prefix, "") {
-			if err == nil && info.Size == int64(tombstoneSize) {
+			if err == nil && hasEnded(info) {
 				continue
 			}
 			var m found

@@ -69,7 +69,7 @@ func (g *Registry) Search(ctx context.Context, term string) iter.Seq2[string, er
 func (g *Registry) names(ctx context.Context) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		for info, err := range g.store.List(ctx, nameFolder, "") {
-			if err == nil && info.Size == int64(tombstoneSize) {
+			if err == nil && hasEnded(info) {
 				continue
 			}
 			if !yield(parseRepoKey(strings.TrimPrefix(info.Key, nameFolder)), err) || err != nil {

@@ -155,7 +155,7 @@ func (w *world) nothingLeft() {
 	}
 	_, conditional := w.store.(storage.ConditionalDeleter)
 	for info := range w.store.List(ctx, "", "") {
-		tombstone := info.Size == int64(tombstoneSize) && !strings.HasPrefix(info.Key, partFolder)
+		tombstone := hasEnded(info) && !strings.HasPrefix(info.Key, partFolder)
 		if needed[info.Key] || strings.Contains(info.Key, "/tags/") || tombstone && !conditional {
 			continue
 		}

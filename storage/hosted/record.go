@@ -19,6 +19,9 @@ const tombstoneSize = len(`{"gone":""}`) + nonceLength
 // there: a delete that comes late would hit what somebody else has written since.
 func tombstone() []byte { return []byte(`{"gone":"` + nonce() + `"}`) }
 
+// hasEnded tells a tombstone in a listing.
+func hasEnded(info storage.Info) bool { return info.Size == int64(tombstoneSize) }
+
 // encode gives a record with a nonce of its own: equal facts written twice must not look like one state.
 func encode(v any) ([]byte, error) {
 	b, err := json.Marshal(v)

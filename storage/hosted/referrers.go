@@ -3,7 +3,6 @@ package hosted
 import (
 	"context"
 	"errors"
-	"strings"
 
 	"github.com/entrepot/entrepot/storage"
 	"github.com/opencontainers/go-digest"
@@ -62,7 +61,7 @@ func (r Repo) referrers(ctx context.Context, prefix, artifactType string, n int,
 		if err != nil {
 			return nil, false, err
 		}
-		if info.Size == int64(tombstoneSize) || !strings.HasPrefix(info.Key, prefix) {
+		if hasEnded(info) {
 			continue
 		}
 		d, _, err := readAs[ocispec.Descriptor](ctx, r.g, info.Key)

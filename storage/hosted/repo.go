@@ -133,7 +133,7 @@ func (g *Registry) heldByAny(ctx context.Context, d digest.Digest) error {
 		if err != nil {
 			return err
 		}
-		if info.Size != int64(tombstoneSize) {
+		if !hasEnded(info) {
 			return nil
 		}
 	}

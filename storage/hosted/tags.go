@@ -66,7 +66,7 @@ func (g *Registry) page(ctx context.Context, prefix, after string, n int) (names
 		if err != nil {
 			return nil, false, err
 		}
-		if info.Size == int64(tombstoneSize) {
+		if hasEnded(info) {
 			continue
 		}
 		if len(names) == n {

@@ -70,7 +70,7 @@ func (v *verification) manifests(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if info.Size == int64(tombstoneSize) {
+			if hasEnded(info) {
 				continue
 			}
 			if err := v.manifest(ctx, repo, strings.TrimPrefix(info.Key, prefix), info.Size); err != nil {
@@ -112,7 +112,7 @@ func (v *verification) blobs(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if info.Size == int64(tombstoneSize) {
+		if hasEnded(info) {
 			continue
 		}
 		d, err := parseDigestKey(strings.TrimPrefix(info.Key, blobFolder))
