@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -291,27 +290,7 @@ func start(t *testing.T, f *fakeCache, change func(*Options)) *running {
 // do sends a request whose path goes out as it is, and reads the answer.
 func (r *running) do(t *testing.T, method, path string, header ...string) (*http.Response, string) {
 	t.Helper()
-	req, err := http.NewRequest(method, "http://"+r.addr, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	path, query, _ := strings.Cut(path, "?")
-	req.URL.Opaque, req.URL.RawQuery = path, query
-	for i := 0; i < len(header); i += 2 {
-		req.Header.Add(header[i], header[i+1])
-	}
-	transport := &http.Transport{DisableCompression: true}
-	defer transport.CloseIdleConnections()
-	res, err := transport.RoundTrip(req)
-	if err != nil {
-		t.Fatalf("%s %s: %v", method, path, err)
-	}
-	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatalf("%s %s: body: %v", method, path, err)
-	}
-	return res, string(b)
+	return r.send(t, method, path, nil, header...)
 }
 
 func (r *running) dial(t *testing.T) *net.TCPConn {

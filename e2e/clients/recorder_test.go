@@ -33,39 +33,15 @@ type recorder struct {
 
 func newRecorder(t *testing.T, target string) *recorder {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &recorder{relay: &relay{addr: l.Addr().String(), target: target, open: map[net.Conn]bool{}}}
-	r.wg.Go(func() { r.accept(l) }) // ends when the cleanup closes the listener
-	t.Cleanup(func() {
-		l.Close()
-		r.hangUp()
-		r.wg.Wait()
-	})
+	r := &recorder{relay: &relay{target: target}}
+	r.relay.join = r.readAlong
+	r.start(t)
 	return r
 }
 
-func (r *recorder) accept(l net.Listener) {
-	for {
-		client, err := l.Accept()
-		if err != nil {
-			return
-		}
-		server, err := net.Dial("tcp", r.target)
-		if err != nil {
-			client.Close()
-			continue
-		}
-		r.keep(client, server)
-		r.join(client, server)
-	}
-}
-
-// join passes both directions on. What is read along goes first, so that a client never has an answer to a request that is
+// readAlong passes both directions on. What is read along goes first, so that a client never has an answer to a request that is
 // not in the list. All ends when the two connections do.
-func (r *recorder) join(client, server net.Conn) {
+func (r *recorder) readAlong(client, server net.Conn) {
 	requests, request := io.Pipe()
 	answers, answer := io.Pipe()
 	asked := make(chan *exchange)

@@ -15,6 +15,7 @@ type relay struct {
 	moved atomic.Int64
 
 	target string
+	join   func(client, server net.Conn) // passes both directions on, in goroutines of wg that end with the connections
 	wg     sync.WaitGroup
 	mu     sync.Mutex // guards open
 	open   map[net.Conn]bool
@@ -22,18 +23,26 @@ type relay struct {
 
 func newRelay(t *testing.T, target string) *relay {
 	t.Helper()
+	r := &relay{target: target}
+	r.join = r.pass
+	r.start(t)
+	return r
+}
+
+// start listens until the end of the test.
+func (r *relay) start(t *testing.T) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &relay{addr: l.Addr().String(), target: target, open: map[net.Conn]bool{}}
+	r.addr, r.open = l.Addr().String(), map[net.Conn]bool{}
 	r.wg.Go(func() { r.accept(l) }) // ends when the cleanup closes the listener
 	t.Cleanup(func() {
 		l.Close()
 		r.hangUp()
 		r.wg.Wait()
 	})
-	return r
 }
 
 func (r *relay) accept(l net.Listener) {
@@ -48,10 +57,14 @@ func (r *relay) accept(l net.Listener) {
 			continue
 		}
 		r.keep(client, server)
-		// Each direction ends when its reader ends or when hangUp closes both connections.
-		r.wg.Go(func() { pass(server, server, client) })
-		r.wg.Go(func() { pass(client, io.MultiWriter(client, counter{&r.moved}), server) })
+		r.join(client, server)
 	}
+}
+
+// pass changes nothing. Each direction ends when its reader ends or when hangUp closes both connections.
+func (r *relay) pass(client, server net.Conn) {
+	r.wg.Go(func() { pass(server, server, client) })
+	r.wg.Go(func() { pass(client, io.MultiWriter(client, counter{&r.moved}), server) })
 }
 
 // pass copies from one connection into w until it ends, and then ends the other one's input.
