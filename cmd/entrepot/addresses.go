@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"strings"
 )
@@ -96,3 +97,67 @@ func (h *HostAlias) UnmarshalText(text []byte) (err error) {
 }
 
 func (h HostAlias) String() string { return h.Host + "=" + h.Upstream }
+
+// PublicURL is where clients reach the registry: a scheme, a host and perhaps a port.
+type PublicURL string
+
+func (u *PublicURL) UnmarshalText(text []byte) error {
+	parsed, err := url.Parse(strings.ToLower(string(text)))
+	switch {
+	case err != nil || parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.Hostname() == "" || strings.ContainsFunc(parsed.Host, notInHosts):
+		return errors.New("that is not a URL: write https://registry.example or https://registry.example:5000")
+	case parsed.User != nil || strings.Trim(parsed.Path, "/") != "" || parsed.RawQuery != "" || parsed.Fragment != "":
+		return errors.New("there is more than a scheme, a host and a port: registries have no path, write https://registry.example")
+	}
+	*u = PublicURL(parsed.Scheme + "://" + parsed.Host)
+	return nil
+}
+
+// notInHosts: a public host is sent in a header, between quotation marks.
+func notInHosts(r rune) bool {
+	return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyz0123456789.-_:[]", r)
+}
+
+// host is the part after the scheme; empty where none is configured.
+func (u PublicURL) host() string {
+	_, host, _ := strings.Cut(string(u), "://")
+	return host
+}
+
+func (u PublicURL) secure() bool { return strings.HasPrefix(string(u), "https://") }
+
+// Networks is a comma list of addresses and networks: "10.0.0.0/8,192.0.2.7,fd00::/8".
+type Networks []netip.Prefix
+
+func (n *Networks) UnmarshalText(text []byte) error {
+	var items List
+	if err := items.UnmarshalText(text); err != nil {
+		return err
+	}
+	*n = nil
+	for _, item := range items {
+		network, err := parseNetwork(item)
+		if err != nil {
+			return err
+		}
+		*n = append(*n, network)
+	}
+	return nil
+}
+
+// parseNetwork reads one. Addresses of peers are compared unmapped, so an IPv4 network in IPv6 spelling would match none.
+func parseNetwork(s string) (netip.Prefix, error) {
+	network, err := netip.ParsePrefix(s)
+	if address, single := netip.ParseAddr(s); single == nil && address.Zone() == "" {
+		network, err = netip.PrefixFrom(address, address.BitLen()), nil
+	}
+	switch {
+	case err != nil || network.Addr().Is4In6():
+		return netip.Prefix{}, fmt.Errorf("%q is neither an address nor a network: write 10.0.0.0/8 or 192.0.2.7", s)
+	case network.Bits() == 0:
+		return netip.Prefix{}, fmt.Errorf("%q is everybody, so everybody could claim any address: name the proxies", s)
+	case network != network.Masked():
+		return netip.Prefix{}, fmt.Errorf("%q has bits beyond its network: write %s", s, network.Masked())
+	}
+	return network, nil
+}

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"log/slog"
+	"strings"
 
 	"github.com/entrepot/entrepot/proxy"
 )
@@ -36,6 +38,13 @@ type Config struct {
 	NegativeTTL          Duration `env:"NEGATIVE_TTL" envDefault:"10s" doc:"How long upstream's 404 is remembered."`
 	RateFloor            int      `env:"RATE_FLOOR" envDefault:"10" doc:"With fewer pulls left of upstream's rate limit, nothing is fetched that nobody waits for."`
 	Prefetch             bool     `env:"PREFETCH" envDefault:"true" doc:"Fetch a manifest's other layers when its first layer is asked for."`
+
+	Htpasswd       string    `env:"HTPASSWD" doc:"File of users (htpasswd, bcrypt only; the command htpasswd writes it). With it, what is not allowed to everybody takes a login. It is read again when it changes. Set and empty is a mistake, so that a lost value does not open the server."`
+	Policy         string    `env:"POLICY" doc:"File (YAML) that says who may pull, push and delete what, and what may come in from upstreams; entrepot policy default prints what holds without it. It is read again when it changes."`
+	TokenKey       string    `env:"TOKEN_KEY" doc:"File of EC P-256 keys (PEM) of tokens: the first signs, all are accepted. Not set, keys are made, kept in DATA and changed every 30 days."`
+	PublicURL      PublicURL `env:"PUBLIC_URL" doc:"Where clients reach the registry, https://registry.example, without a path. Not set, each request's Host header says it."`
+	TrustedProxies Networks  `env:"TRUSTED_PROXIES" doc:"Addresses and networks (CIDR) of proxies whose X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host are believed, separated by commas."`
+	AuditLog       AuditLog  `env:"AUDIT_LOG" envDefault:"stdout" doc:"Who pushed, deleted or logged in, and who was refused, as lines of JSON: stdout, off, or the path of a file. A file that is moved away is begun anew."`
 
 	ReadOnly   bool      `env:"READ_ONLY" envDefault:"false" doc:"Nothing can be pushed or deleted."`
 	Delete     Deletable `env:"DELETE" envDefault:"tags,manifests,blobs" doc:"What clients may delete of hosted repositories: tags, manifests, blobs, separated by commas, or the word none."`
@@ -92,6 +101,17 @@ func (a *AccessLog) UnmarshalText(text []byte) error { return setWord(a, text, "
 func (a AccessLog) mode() proxy.AccessLog {
 	mode, _ := proxy.ParseAccessLog(string(a)) // the words are checked when they are read
 	return mode
+}
+
+// AuditLog is stdout, off or a file's path.
+type AuditLog string
+
+func (a *AuditLog) UnmarshalText(text []byte) error {
+	if path := string(text); path != "stdout" && path != "off" && !strings.Contains(path, "/") {
+		return fmt.Errorf("%q is neither stdout nor off, nor a path: write ./audit.log or /var/log/audit.log", text)
+	}
+	*a = AuditLog(text)
+	return nil
 }
 
 // AuthKind says where an upstream's credentials come from.

@@ -28,10 +28,19 @@ func LoadConfig(environment map[string]string) (Config, error) {
 		c.Blocks = append(c.Blocks, block)
 	}
 	errs = append(errs, unknown(environment)...)
+	errs = append(errs, lostUsers(environment)...)
 	if len(errs) == 0 { // checks compare values, which only say something once all of them are read
 		errs = c.check()
 	}
 	return c, errors.Join(errs...)
+}
+
+// lostUsers: an empty value, most likely of a variable that nobody set, must not open the server to everybody.
+func lostUsers(environment map[string]string) []error {
+	if value, set := environment[prefix+"HTPASSWD"]; !set || value != "" {
+		return nil
+	}
+	return []error{errors.New(prefix + "HTPASSWD: set and empty: name the file of users, or unset it for a server that is open to everybody")}
 }
 
 // parse reads one flat struct. env's list of structs is not used: it stops at the first gap in the numbers and at the
@@ -77,6 +86,9 @@ func (c Config) check() []error {
 	}
 	if c.TLSClientCA != "" && c.TLSCert == "" {
 		fail("TLS_CLIENT_CA", "client certificates need %sTLS_CERT", prefix)
+	}
+	if c.TokenKey != "" && c.Htpasswd == "" {
+		fail("TOKEN_KEY", "tokens are for users: set %sHTPASSWD", prefix)
 	}
 	if c.Data == "" {
 		fail("DATA", "a directory is needed")

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -59,6 +60,7 @@ func TestEveryMistakeIsNamedAtOnceByItsVariable(t *testing.T) {
 	_, err := LoadConfig(environment(
 		"MEMORY_SIZE=lots", "TAG_TTL=30", "LOG_FORMAT=xml", "LISTEN=5000", "PREFETCH=yes", "DISK_SZIE=1GiB",
 		"READ_ONLY=perhaps", "DELETE=tags,layers", "GC_INTERVAL=hourly", "GC_GRACE=-1h", "GC_UNTAGGED=30", "SCRUB_RATE=fast",
+		"HTPASSWD=", "PUBLIC_URL=registry.example", "TRUSTED_PROXIES=10.0.0.0/8,lb.corp", "AUDIT_LOG=stderr",
 		"HOSTS=gcr.mirror.corp", "TAG_TTLS=v*=soon", "UPSTREAMS=docker.io,=http://x",
 		"UPSTREAM_3_HOST=a.example", "UPSTREAM_3_AUTH=kerberos",
 		"UPSTREAM_7_MAX_REQUESTS=many", "UPSTREAM_7_PASSWORD_FILE=/does/not/exist", "UPSTREAM_7_USRNAME=bob",
@@ -71,6 +73,7 @@ func TestEveryMistakeIsNamedAtOnceByItsVariable(t *testing.T) {
 		"ENTREPOT_PREFETCH: ", "ENTREPOT_DISK_SZIE: no such variable; did you mean ENTREPOT_DISK_SIZE?",
 		"ENTREPOT_READ_ONLY: ", "ENTREPOT_DELETE: \"layers\"", "ENTREPOT_GC_INTERVAL: \"hourly\"", "ENTREPOT_GC_GRACE: \"-1h\"",
 		"ENTREPOT_GC_UNTAGGED: \"30\"", "ENTREPOT_SCRUB_RATE: \"fast\"",
+		"ENTREPOT_HTPASSWD: set and empty", "ENTREPOT_PUBLIC_URL: ", "ENTREPOT_TRUSTED_PROXIES: \"lb.corp\"", "ENTREPOT_AUDIT_LOG: \"stderr\"",
 		"ENTREPOT_HOSTS: ", "ENTREPOT_TAG_TTLS: ", "ENTREPOT_UPSTREAMS: ", "ENTREPOT_UPSTREAM_3_AUTH: ",
 		"ENTREPOT_UPSTREAM_7_MAX_REQUESTS: ", "ENTREPOT_UPSTREAM_7_PASSWORD_FILE: ",
 		"ENTREPOT_UPSTREAM_7_USRNAME: no such variable; did you mean ENTREPOT_UPSTREAM_7_USERNAME?",
@@ -88,6 +91,7 @@ func TestValuesThatDoNotGoTogether(t *testing.T) {
 	}{
 		"a certificate without a key":      {[]string{"TLS_CERT=c.pem"}, "ENTREPOT_TLS_CERT"},
 		"client certificates without TLS":  {[]string{"TLS_CLIENT_CA=c.pem"}, "ENTREPOT_TLS_CLIENT_CA"},
+		"a key of tokens without users":    {[]string{"TOKEN_KEY=key.pem"}, "ENTREPOT_TOKEN_KEY"},
 		"a negative rate floor":            {[]string{"RATE_FLOOR=-1"}, "ENTREPOT_RATE_FLOOR"},
 		"a tag pattern that is none":       {[]string{"TAG_TTLS=[=1h"}, "ENTREPOT_TAG_TTLS"},
 		"a default that is no upstream":    {[]string{"UPSTREAMS=gcr.io"}, "ENTREPOT_DEFAULT_UPSTREAM"},
@@ -159,6 +163,7 @@ func TestSecretFilesAreTrimmedAndNothingPrintsThem(t *testing.T) {
 func TestPrintedSettingsReadBackAsTheSameConfig(t *testing.T) {
 	c := load(t, "DISK_SIZE=10GiB", "TAG_TTLS=v*=24h,latest=1m30s", "HOSTED=team, my", "HOSTS=a.corp=gcr.io", "LOG_LEVEL=debug",
 		"READ_ONLY=true", "DELETE=none", "GC_UNTAGGED=720h", "GC_INTERVAL=0", "SCRUB_RATE=1MiB",
+		"HTPASSWD=users", "POLICY=policy.yaml", "TOKEN_KEY=key.pem", "PUBLIC_URL=https://r.corp:5000", "TRUSTED_PROXIES=10.0.0.0/8, ::1", "AUDIT_LOG=./audit",
 		"UPSTREAM_1_HOST=quay.io", "UPSTREAM_1_PRIVATE=allow")
 	again := map[string]string{}
 	for name, value := range c.settings() {
@@ -187,6 +192,53 @@ func TestWhatMayBeDeleted(t *testing.T) {
 	for _, text := range []string{"none,tags", "tag", "all", "Tags", ","} {
 		if _, err := LoadConfig(environment("DELETE=" + text)); err == nil || !strings.HasPrefix(err.Error(), "ENTREPOT_DELETE: ") {
 			t.Errorf("%s: got %v, want an error of ENTREPOT_DELETE", text, err)
+		}
+	}
+}
+
+func TestPublicURLs(t *testing.T) {
+	for text, want := range map[string]PublicURL{
+		"https://registry.corp":        "https://registry.corp",
+		"https://Registry.Corp:5000/":  "https://registry.corp:5000",
+		"http://127.0.0.1:5000":        "http://127.0.0.1:5000",
+		"HTTPS://[2001:db8::1]:5000":   "https://[2001:db8::1]:5000",
+		"https://registry.corp/v2":     "",
+		"https://registry.corp?a=b":    "",
+		"https://registry.corp#top":    "",
+		"https://u:p4ss@registry.corp": "",
+		"https://:5000":                "",
+		"https://registry.corp:port":   "",
+		"registry.corp:5000":           "",
+		"ftp://registry.corp":          "",
+		"https:///":                    "",
+		`https://a"b.corp`:             "",
+		"https://a b.corp":             "",
+	} {
+		var got PublicURL
+		err := got.UnmarshalText([]byte(text))
+		if got != want || (err == nil) != (want != "") {
+			t.Errorf("%s: got %q, %v, want %q", text, got, err, want)
+		}
+		if err != nil && strings.Contains(err.Error(), "p4ss") {
+			t.Errorf("the error shows a password: %v", err)
+		}
+	}
+	if host := load(t, "PUBLIC_URL=https://r.corp:5000").PublicURL.host(); host != "r.corp:5000" {
+		t.Errorf("host %q", host)
+	}
+	if !slices.Contains(load(t, "PUBLIC_URL=https://r.corp:5000").names().Self, "r.corp:5000") {
+		t.Error("the public address is not known to be this server's own")
+	}
+}
+
+func TestTrustedProxies(t *testing.T) {
+	got := load(t, "TRUSTED_PROXIES=10.0.0.0/8, 192.0.2.7,fd00::/8, ::1").TrustedProxies
+	if want := "[10.0.0.0/8 192.0.2.7/32 fd00::/8 ::1/128]"; fmt.Sprint(got) != want {
+		t.Errorf("got %v, want %s", got, want)
+	}
+	for _, text := range []string{"10.0.0.1/8", "0.0.0.0/0", "::/0", "10.0.0.0/33", "10.0.0", "lb.corp", "::ffff:10.0.0.1", "::ffff:10.0.0.0/104", "fe80::1%eth0", "private"} {
+		if _, err := LoadConfig(environment("TRUSTED_PROXIES=192.0.2.7," + text)); err == nil || !strings.HasPrefix(err.Error(), "ENTREPOT_TRUSTED_PROXIES: ") {
+			t.Errorf("%s: got %v, want an error of ENTREPOT_TRUSTED_PROXIES", text, err)
 		}
 	}
 }

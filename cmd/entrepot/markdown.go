@@ -10,8 +10,8 @@ const markdownHead = `# Configuration
 
 <!-- Written by "make docs" from the struct in cmd/entrepot/config.go. Edit that. -->
 
-entrepôt reads its configuration from environment variables and from nothing else. An empty variable counts as not set. A name that begins
-with ` + "`ENTREPOT_`" + ` and is not listed here is refused, and all mistakes are reported at once.
+entrepôt reads its configuration from environment variables and from nothing else. An empty variable counts as not set, but for ` + "`ENTREPOT_HTPASSWD`" + `. A name
+that begins with ` + "`ENTREPOT_`" + ` and is not listed here is refused, and all mistakes are reported at once.
 
 - Sizes are written ` + "`512MiB`, `10GiB`, `500MB`" + `; durations ` + "`30s`, `5m`, `24h`" + `; yes and no are ` + "`true` and `false`" + `.
 - ` + "`entrepot config`" + ` prints the effective values with secrets as stars.

@@ -52,10 +52,14 @@ func printable(v reflect.Value) string {
 	return strings.Join(items, ",")
 }
 
-// settings yields every variable with its full name and its effective value.
+// settings yields every variable with its full name and its effective value, so that they can be read back: HTPASSWD only
+// where it is set.
 func (c Config) settings() iter.Seq2[string, string] {
 	return func(yield func(string, string) bool) {
 		for _, v := range variables(c) {
+			if v.Name == "HTPASSWD" && v.Value == "" {
+				continue
+			}
 			if !yield(prefix+v.Name, v.Value) {
 				return
 			}

@@ -110,13 +110,17 @@ func (c Config) names() proxy.Names {
 	return n
 }
 
-// self lists the addresses by which a client on this machine knows this server.
+// self lists the addresses by which a client knows this server: the public one, and those of this machine.
 func (c Config) self() []string {
+	var all []string
+	if public := c.PublicURL.host(); public != "" {
+		all = append(all, public)
+	}
 	host, port, err := net.SplitHostPort(string(c.Listen))
 	if err != nil {
-		return nil
+		return all
 	}
-	all := []string{net.JoinHostPort(host, port), net.JoinHostPort("localhost", port), net.JoinHostPort("127.0.0.1", port)}
+	all = append(all, net.JoinHostPort(host, port), net.JoinHostPort("localhost", port), net.JoinHostPort("127.0.0.1", port))
 	if name, err := os.Hostname(); err == nil {
 		all = append(all, net.JoinHostPort(name, port))
 	}
