@@ -18,7 +18,7 @@ import (
 )
 
 // CVE-2026-33540: a proxy sent its upstream password to any realm named in WWW-Authenticate.
-func TestCVE202633540ForeignRealmNeverGetsTheCredential(t *testing.T) {
+func TestCVE_2026_33540_CredentialsGoToNoForeignRealm(t *testing.T) {
 	evil := newFake(t)
 	evil.mux.HandleFunc("/", text(`{"token":"t"}`))
 	for name, realm := range map[string]string{
@@ -60,7 +60,7 @@ func TestCVE202633540ForeignRealmNeverGetsTheCredential(t *testing.T) {
 	}
 }
 
-func TestCVE202633540ListedTokenHostGetsTheCredential(t *testing.T) {
+func TestCVE_2026_33540_ListedTokenHostGetsTheCredential(t *testing.T) {
 	tokens, f := newFake(t), newFake(t)
 	tokens.mux.HandleFunc("/token", text(`{"token":"t"}`))
 	f.mux.HandleFunc("/v2/a/b/manifests/v1", guarded(tokens.URL+"/token", "t", serveManifest))
@@ -74,7 +74,7 @@ func TestCVE202633540ListedTokenHostGetsTheCredential(t *testing.T) {
 }
 
 // CVE-2026-33540: Docker Hub's own token server is another host than its registry.
-func TestCVE202633540KnownTokenHosts(t *testing.T) {
+func TestCVE_2026_33540_KnownTokenHosts(t *testing.T) {
 	r, err := New(Options{Host: "docker.io"})
 	if err != nil {
 		t.Fatal(err)
@@ -92,7 +92,7 @@ func TestCVE202633540KnownTokenHosts(t *testing.T) {
 }
 
 // CVE-2026-48978, GHSA-vh4v-2xq2-g5cg: credentials went along with redirects, to another port of the same host too.
-func TestCVE202648978RedirectsCarryNothing(t *testing.T) {
+func TestCVE_2026_48978_GHSA_vh4v_2xq2_g5cg_RedirectsCarryNothing(t *testing.T) {
 	other := newFake(t)
 	other.mux.HandleFunc("/m", serveManifest)
 	other.mux.HandleFunc("/b", serveBlob)
@@ -136,7 +136,7 @@ func TestCVE202648978RedirectsCarryNothing(t *testing.T) {
 }
 
 // CVE-2026-48978: once a chain of redirects has left the registry, coming back does not bring the credential back.
-func TestCVE202648978ReturnFromAForeignHostIsAnonymous(t *testing.T) {
+func TestCVE_2026_48978_ReturnFromAForeignHostIsAnonymous(t *testing.T) {
 	other, f := newFake(t), newFake(t)
 	f.mux.HandleFunc("/token", text(`{"token":"t"}`))
 	f.mux.HandleFunc("/secret", func(w http.ResponseWriter, req *http.Request) {
@@ -157,7 +157,7 @@ func TestCVE202648978ReturnFromAForeignHostIsAnonymous(t *testing.T) {
 }
 
 // CVE-2026-50151: a redirecting token server must not be followed, with or without the credential.
-func TestCVE202650151TokenServerThatRedirects(t *testing.T) {
+func TestCVE_2026_50151_TokenServerThatRedirects(t *testing.T) {
 	evil, f := newFake(t), newFake(t)
 	evil.mux.HandleFunc("/", text(`{"token":"t","access_token":"t"}`))
 	f.mux.HandleFunc("/token", func(w http.ResponseWriter, req *http.Request) {
@@ -175,7 +175,7 @@ func TestCVE202650151TokenServerThatRedirects(t *testing.T) {
 }
 
 // CVE-2020-13788 and its kin: an upstream must not lead us into our own network.
-func TestCVE202013788AddressesByClass(t *testing.T) {
+func TestCVE_2020_13788_AddressesByClass(t *testing.T) {
 	for addr, want := range map[string]class{
 		"93.184.216.34": public, "2606:4700::1": public, "64:ff9b::5db8:d822": public,
 		"127.0.0.1": private, "::1": private, "0.0.0.0": private, "::": private, "10.1.2.3": private, "192.168.1.1": private,
@@ -190,7 +190,7 @@ func TestCVE202013788AddressesByClass(t *testing.T) {
 	}
 }
 
-func TestCVE202013788RedirectsIntoOurNetworkAreRefused(t *testing.T) {
+func TestCVE_2020_13788_RedirectsIntoOurNetworkAreRefused(t *testing.T) {
 	f := newFake(t)
 	for name, location := range map[string]string{
 		"metadata service": "http://169.254.169.254/latest/meta-data/", "IPv6 link-local": "http://[fe80::1]/", "another scheme": "file:///etc/passwd",
@@ -209,7 +209,7 @@ func TestCVE202013788RedirectsIntoOurNetworkAreRefused(t *testing.T) {
 }
 
 // A name that pointed elsewhere when it was checked may point at us when it is dialled: the guard looks again then.
-func TestCVE202013788NamesAreJudgedWhenDialled(t *testing.T) {
+func TestCVE_2020_13788_NamesAreJudgedWhenDialled(t *testing.T) {
 	f := newFake(t)
 	f.mux.HandleFunc("/", serveManifest)
 	port := f.host()[strings.LastIndex(f.host(), ":"):]
@@ -251,7 +251,7 @@ func TestPlainHTTPOnlyWhereTheUpstreamIsPlain(t *testing.T) {
 }
 
 // CVE-2025-48374: secrets in logs. Neither errors nor logs show a password, a token, or a signed address.
-func TestCVE202548374NoSecretsInErrors(t *testing.T) {
+func TestCVE_2025_48374_NoSecretsInErrors(t *testing.T) {
 	var log bytes.Buffer
 	f := newFake(t)
 	f.mux.HandleFunc("/token", text(`{"token":"t0ken"}`))
@@ -275,7 +275,7 @@ func TestCVE202548374NoSecretsInErrors(t *testing.T) {
 }
 
 // Cache poisoning: what is not the content asked for is an error, never a shorter or a different body that looks whole.
-func TestCachePoisoningErrorPagesAndParts(t *testing.T) {
+func TestCachePoisoning_ErrorPagesAndParts(t *testing.T) {
 	f := newFake(t)
 	f.mux.HandleFunc(blobPath, partial("bytes 0-99/100", strings.Repeat("x", 100)))
 	p, err := newRegistry(t, f, nil).Repository("a/b").FetchBlob(context.Background(), blobDigest, 0, -1)
