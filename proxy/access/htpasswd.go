@@ -85,6 +85,6 @@ func RemoveUser(text []byte, name string) (rest []byte, found bool) {
 }
 
 func isUser(line []byte, name string) bool {
-	is, _, empty := splitUser(line)
-	return !empty && is == name
+	is, _, _ := splitUser(line)
+	return is == name && name != ""
 }
