@@ -109,9 +109,10 @@ func (m *Manifests) isFresh(rec referrersRecord) bool {
 }
 
 // Names lists the repositories of a registry of which something was pulled, in byte order, and whether there are more.
-// n < 0 asks for all. The records are in the order of their keys, where a '/' sorts as '!', so each page looks at all of
-// them and keeps the least names in memory, never more than one page.
-func (m *Manifests) Names(ctx context.Context, registry string, n int, last string) (names []string, more bool, err error) {
+// n < 0 asks for all. Those that may does not allow are as if they were not there; nil: it allows all. The records are in the
+// order of their keys, where a '/' sorts as '!', so each page looks at all of them and keeps the least names in memory, never
+// more than one page.
+func (m *Manifests) Names(ctx context.Context, registry string, n int, last string, may func(name string) bool) (names []string, more bool, err error) {
 	if registry == "" {
 		return nil, false, errors.New("names: no registry")
 	}
@@ -130,6 +131,9 @@ func (m *Manifests) Names(ctx context.Context, registry string, n int, last stri
 			continue
 		}
 		at, _ := slices.BinarySearch(names, repo.Name)
+		if at == n && more || may != nil && !may(repo.Name) { // what changes nothing is not asked about
+			continue
+		}
 		if at == n {
 			more = true
 			continue

@@ -127,7 +127,7 @@ func TestNamesAreInTheOrderOfNames(t *testing.T) {
 		var got []string
 		last, more := "", true
 		for more && n != 0 {
-			names, m, err := o.manifests.Names(t.Context(), "docker.io", n, last)
+			names, m, err := o.manifests.Names(t.Context(), "docker.io", n, last, nil)
 			if err != nil || n > 0 && len(names) > n || len(names) == 0 {
 				t.Fatalf("n=%d after %q: %q, %v", n, last, names, err)
 			}
@@ -137,10 +137,10 @@ func TestNamesAreInTheOrderOfNames(t *testing.T) {
 			t.Errorf("n=%d: %q", n, got)
 		}
 	}
-	if names, more, err := o.manifests.Names(t.Context(), "docker.io", 0, ""); len(names) != 0 || !more || err != nil {
+	if names, more, err := o.manifests.Names(t.Context(), "docker.io", 0, "", nil); len(names) != 0 || !more || err != nil {
 		t.Errorf("n=0: %q, %v, %v", names, more, err)
 	}
-	if _, _, err := o.manifests.Names(t.Context(), "", 1, ""); err == nil {
+	if _, _, err := o.manifests.Names(t.Context(), "", 1, "", nil); err == nil {
 		t.Error("no registry, no error")
 	}
 }
@@ -150,9 +150,39 @@ func TestNamesKnowThatThereAreMore(t *testing.T) {
 	for _, name := range []string{"a/x", "a-b"} { // in the order of their keys, against that of the names
 		o.seen.Add(t.Context(), Repo{"docker.io", name}, digest.FromString("x"), "", 1)
 	}
-	names, more, err := o.manifests.Names(t.Context(), "docker.io", 1, "")
+	names, more, err := o.manifests.Names(t.Context(), "docker.io", 1, "", nil)
 	if err != nil || !more || !slices.Equal(names, []string{"a-b"}) {
 		t.Errorf("%q, %v, %v", names, more, err)
+	}
+}
+
+// Whoever may see some repositories gets the pages that they would get if there were no others.
+func TestNamesThatMayBeSeen(t *testing.T) {
+	o := newOffice(t, 0)
+	all := []string{"a", "a-b", "a.b", "a/x", "a/x/y", "a0", "b", "c"}
+	for _, name := range all {
+		o.seen.Add(t.Context(), Repo{"docker.io", name}, digest.FromString("x"), "", 1)
+	}
+	for who, may := range map[string]func(string) bool{
+		"everything":       func(string) bool { return true },
+		"nothing":          func(string) bool { return false },
+		"all but the last": func(name string) bool { return name != "c" },
+		"those with a '/'": func(name string) bool { return strings.Contains(name, "/") },
+		"every other one":  func(name string) bool { return slices.Index(all, name)%2 == 1 },
+	} {
+		for n := -1; n <= len(all)+1; n++ {
+			for _, last := range append([]string{"", "zzz"}, all...) { // also such as may not be seen
+				rest := slices.DeleteFunc(slices.Clone(all), func(name string) bool { return name <= last || !may(name) })
+				page := rest
+				if n >= 0 {
+					page = rest[:min(n, len(rest))]
+				}
+				got, more, err := o.manifests.Names(t.Context(), "docker.io", n, last, may)
+				if err != nil || !slices.Equal(got, page) || more != (len(page) < len(rest)) {
+					t.Errorf("%s, %d after %q: %q, %v, %v; want %q of %q", who, n, last, got, more, err, page, rest)
+				}
+			}
+		}
 	}
 }
 

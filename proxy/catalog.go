@@ -39,7 +39,7 @@ func (c *call) names(p page) (names []string, more bool, err error) {
 	case p.n == 0:
 		return nil, false, nil
 	case c.home.Hosted:
-		return c.server.o.Hosted.Repositories(c.server.ctx, p.n, p.last)
+		return c.server.o.Hosted.Repositories(c.server.ctx, p.n, p.last, nil)
 	}
-	return c.server.o.Manifests.Names(c.server.ctx, c.home.Registry, p.n, p.last)
+	return c.server.o.Manifests.Names(c.server.ctx, c.home.Registry, p.n, p.last, nil)
 }

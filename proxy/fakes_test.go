@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -90,9 +91,10 @@ func (f fakeManifests) Referrers(_ context.Context, l cache.Lister, d digest.Dig
 	return f.index, f.warning, f.err
 }
 
-func (f fakeManifests) Names(_ context.Context, registry string, n int, last string) ([]string, bool, error) {
+func (f fakeManifests) Names(_ context.Context, registry string, n int, last string, may func(string) bool) ([]string, bool, error) {
 	f.ask("names " + registry)
-	page, more := after(f.names, n, last)
+	allowed := slices.DeleteFunc(slices.Clone(f.names), func(name string) bool { return may != nil && !may(name) })
+	page, more := after(allowed, n, last)
 	return page, more, f.err
 }
 

@@ -31,12 +31,13 @@ func (c *call) mount(d digest.Digest) (mounted bool, err error) {
 
 // mountFrom asks whose name from is as a pull would. Without one, any hosted repository will do.
 func (c *call) mountFrom(from string, d digest.Digest) error {
-	home := Home{Hosted: true}
-	if from != "" {
-		var err error
-		if home, err = Target(c.server.names, from, c.ns, view(c.ctx.Host())); err != nil {
-			return err
-		}
+	if from == "" {
+		_, err := c.hostedRepo().MountAny(c.server.ctx, d, nil)
+		return err
+	}
+	home, err := Target(c.server.names, from, c.ns, view(c.ctx.Host()))
+	if err != nil {
+		return err
 	}
 	if home.Hosted {
 		_, err := c.hostedRepo().MountBlob(c.server.ctx, d, home.Name)

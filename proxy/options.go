@@ -25,7 +25,7 @@ type Manifests interface {
 	Resolve(ctx context.Context, up cache.Upstream, ref string) (d cache.Descriptor, tier cache.Tier, warning string, err error)
 	Tags(ctx context.Context, l cache.Lister, n int, last string) (tags []string, more bool, warning string, err error)
 	Referrers(ctx context.Context, l cache.Lister, d digest.Digest) (index ocispec.Index, warning string, err error)
-	Names(ctx context.Context, registry string, n int, last string) (names []string, more bool, err error)
+	Names(ctx context.Context, registry string, n int, last string, may func(name string) bool) (names []string, more bool, err error)
 	Search(ctx context.Context, term string) iter.Seq2[cache.Repo, error]
 }
 

@@ -120,7 +120,7 @@ func hostedTags(ctx context.Context, g *hosted.Registry, only repository) iter.S
 
 func hostedNames(ctx context.Context, g *hosted.Registry, only repository) iter.Seq2[string, error] {
 	if only.all {
-		return pages(func(last string) ([]string, bool, error) { return g.Repositories(ctx, pageSize, last) })
+		return pages(func(last string) ([]string, bool, error) { return g.Repositories(ctx, pageSize, last, nil) })
 	}
 	return func(yield func(string, error) bool) {
 		if only.hosted != "" {

@@ -145,10 +145,18 @@ func (a *actor) skip(repo string, m *testImage, tags ...string) {
 
 func (a *actor) mount(repo, from string, m *testImage, tags ...string) {
 	for _, b := range m.blobs {
-		_, err := a.repo(repo).MountBlob(context.Background(), digest.FromBytes(b), from)
-		_ = a.did("mount", nil, err)
+		_ = a.did("mount", nil, a.mountBlob(repo, from, digest.FromBytes(b)))
 	}
 	_ = a.push(repo, m, tags...)
+}
+
+func (a *actor) mountBlob(repo, from string, d digest.Digest) (err error) {
+	if from == "" {
+		_, err = a.repo(repo).MountAny(context.Background(), d, nil)
+	} else {
+		_, err = a.repo(repo).MountBlob(context.Background(), d, from)
+	}
+	return err
 }
 
 // share goes on with an upload of repository a that others go on with too.

@@ -69,7 +69,7 @@ func TestBlobsGoInTwoRuns(t *testing.T) {
 			t.Errorf("tombstone left: %s", info.Key)
 		}
 	}
-	if names, _, err := s.Repositories(t.Context(), -1, ""); len(names) > 0 || err != nil {
+	if names, _, err := s.Repositories(t.Context(), -1, "", nil); len(names) > 0 || err != nil {
 		t.Errorf("catalog: %v, %v", names, err)
 	}
 }

@@ -101,7 +101,7 @@ func TestCatalogIsInOrderOfRealNames(t *testing.T) {
 		for last, more := "", true; more; {
 			var page []string
 			var err error
-			page, more, err = s.Repositories(t.Context(), n, last)
+			page, more, err = s.Repositories(t.Context(), n, last, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

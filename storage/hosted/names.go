@@ -31,8 +31,8 @@ func (r Repo) putName(ctx context.Context) error {
 }
 
 // Repositories lists up to n repositories (n < 0: a page) after last, in byte order of their names, and says whether there
-// are more.
-func (g *Registry) Repositories(ctx context.Context, n int, last string) (names []string, more bool, err error) {
+// are more. Those that may does not allow are as if they were not there; nil: it allows all.
+func (g *Registry) Repositories(ctx context.Context, n int, last string, may func(name string) bool) (names []string, more bool, err error) {
 	if n < 0 {
 		n = pageSize
 	}
@@ -41,7 +41,7 @@ func (g *Registry) Repositories(ctx context.Context, n int, last string) (names 
 		if err != nil {
 			return nil, false, fmt.Errorf("list hosted repositories: %w", err)
 		}
-		if name > last {
+		if name > last && (may == nil || may(name)) {
 			first.add(name)
 		}
 	}

@@ -169,7 +169,7 @@ func (w *world) nothingLeft() {
 func (w *world) onlyWhatWasPushed() {
 	w.tagsLead()
 	ctx := context.Background()
-	names, _, err := w.g.Repositories(ctx, -1, "")
+	names, _, err := w.g.Repositories(ctx, -1, "", nil)
 	if err != nil {
 		w.fail("catalog: %v", err)
 	}

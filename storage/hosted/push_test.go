@@ -3,6 +3,7 @@ package hosted
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -174,20 +175,67 @@ func TestMount(t *testing.T) {
 	s.pushBlob("a", b)
 	_, err := s.Repo("c").MountBlob(t.Context(), d, "b")
 	s.wantError("mount from where it is not", err, ErrBlobUnknown)
-	for _, from := range []string{"a", ""} {
-		to := "to-" + from + "x"
-		if size, err := s.Repo(to).MountBlob(t.Context(), d, from); err != nil || size != 100 {
-			t.Errorf("mount from %q: %d, %v", from, size, err)
-		}
-		s.wantBlob(to, d)
+	if size, err := s.Repo("to").MountBlob(t.Context(), d, "a"); err != nil || size != 100 {
+		t.Errorf("mount: %d, %v", size, err)
 	}
+	s.wantBlob("to", d)
 	if err := s.Repo("a").DeleteBlob(t.Context(), d); err != nil {
 		t.Fatal(err)
 	}
 	_, err = s.Repo("a").Blob(t.Context(), d)
 	s.wantError("deleted here, mounted elsewhere", err, ErrBlobUnknown)
-	s.wantBlob("to-x", d)
+	s.wantBlob("to", d)
 	s.wantError("delete again", s.Repo("a").DeleteBlob(t.Context(), d), ErrBlobUnknown)
+}
+
+func TestMountFromWhatMayBeRead(t *testing.T) {
+	s := newSite(t)
+	b, d := random(100)
+	for _, name := range []string{"other", "team/app", "team/app/x"} {
+		s.pushBlob(name, b)
+	}
+	for i, c := range []struct {
+		name string
+		may  func(string) bool
+		want error
+	}{
+		{"all", nil, nil},
+		{"one, by its real name", func(name string) bool { return name == "team/app" }, nil},
+		{"none", func(string) bool { return false }, ErrBlobUnknown},
+		{"another one", func(name string) bool { return name == "team" || name == "team!app" }, ErrBlobUnknown},
+	} {
+		to := fmt.Sprint("to", i)
+		size, err := s.Repo(to).MountAny(t.Context(), d, c.may)
+		s.wantError(c.name, err, c.want)
+		_, err = s.readBlob(to, d)
+		s.wantError(c.name+", read", err, c.want)
+		if c.want == nil && size != 100 {
+			t.Errorf("%s: size is %d, want 100", c.name, size)
+		}
+	}
+	_, d = random(1)
+	_, err := s.Repo("to").MountAny(t.Context(), d, nil)
+	s.wantError("what is nowhere", err, ErrBlobUnknown)
+}
+
+// A digest that everybody holds does not make a mount that finds nothing long.
+func TestMountLooksAtSoManyHolders(t *testing.T) {
+	s := newSite(t)
+	b, d := random(100)
+	s.pushBlob("r0000", b)
+	for i := range mostHolders {
+		if err := s.Repo(fmt.Sprintf("r%04d", i+1)).hold(t.Context(), d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for only, want := range map[string]error{"r0999": nil, "r1000": ErrBlobUnknown} {
+		asked := 0
+		_, err := s.Repo("to-"+only).MountAny(t.Context(), d, func(name string) bool { asked++; return name == only })
+		s.wantError(only, err, want)
+		if asked != mostHolders {
+			t.Errorf("%s: asked about %d repositories, want %d", only, asked, mostHolders)
+		}
+	}
 }
 
 func TestRangesOfAllParts(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/entrepot/entrepot/storage"
@@ -49,12 +50,20 @@ func (noEvents) Collected(CollectReport) {}
 
 // Repo is one repository. It need not exist.
 type Repo struct {
-	g    *Registry
-	name string
+	g     *Registry
+	name  string
+	owner string // of the uploads that it begins, and of those that it knows
 }
 
 // Repo gives the repository of a valid name, which it keeps.
 func (g *Registry) Repo(name string) Repo { return Repo{g: g, name: name} }
+
+// For gives the repository as somebody uses it: the uploads they began are theirs alone. Whoever uses it without a name
+// shares their uploads with all others who do.
+func (r Repo) For(owner string) Repo {
+	r.owner = owner
+	return r
+}
 
 // Name is the repository's.
 func (r Repo) Name() string { return r.name }
@@ -110,30 +119,46 @@ func (r Repo) DeleteBlob(ctx context.Context, d digest.Digest) error {
 	return r.wrap("delete blob", err)
 }
 
-// MountBlob gives the repository a blob that another one has, or, where from is empty, that any other has. It gives the
-// blob's size; ErrBlobUnknown where there is nothing to mount.
+// MountBlob gives the repository a blob that another one has, which the caller may read. It gives the blob's size;
+// ErrBlobUnknown where there is nothing to mount.
 func (r Repo) MountBlob(ctx context.Context, d digest.Digest, from string) (size int64, err error) {
-	if from == "" {
-		err = r.g.heldByAny(ctx, d)
-	} else {
-		err = r.g.Repo(from).holds(ctx, d)
+	err = r.g.Repo(from).holds(ctx, d)
+	if err == nil {
+		size, err = r.takeOver(ctx, d)
 	}
-	if err != nil {
-		return 0, r.wrap("mount blob", err)
+	return size, r.wrap("mount blob", err)
+}
+
+// MountAny is MountBlob from whichever repository has the blob and may be read, as may says (nil: all may).
+func (r Repo) MountAny(ctx context.Context, d digest.Digest, may func(repository string) bool) (size int64, err error) {
+	err = r.g.heldByAny(ctx, d, may)
+	if err == nil {
+		size, err = r.takeOver(ctx, d)
 	}
+	return size, r.wrap("mount blob", err)
+}
+
+func (r Repo) takeOver(ctx context.Context, d digest.Digest) (size int64, err error) {
 	rec, err := r.g.claim(ctx, d)
 	if err == nil {
 		err = r.hold(ctx, d)
 	}
-	return rec.Size, r.wrap("mount blob", err)
+	return rec.Size, err
 }
 
-func (g *Registry) heldByAny(ctx context.Context, d digest.Digest) error {
+// mostHolders bounds the search for a repository to mount from: a base image is in very many. Who finds none uploads.
+const mostHolders = 1000
+
+func (g *Registry) heldByAny(ctx context.Context, d digest.Digest, may func(repository string) bool) error {
+	looked := 0
 	for info, err := range g.store.List(ctx, holdKeys(d), "") {
 		if err != nil {
 			return err
 		}
-		if !hasEnded(info) {
+		if looked++; looked > mostHolders {
+			break
+		}
+		if !hasEnded(info) && (may == nil || may(parseRepoKey(strings.TrimPrefix(info.Key, holdKeys(d))))) {
 			return nil
 		}
 	}

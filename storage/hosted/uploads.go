@@ -19,6 +19,7 @@ const mostChunks = 10_000
 // a record that names it: first this one, then the blob's.
 type uploadRecord struct {
 	Repo      string           `json:"repo"`
+	Owner     string           `json:"owner,omitempty"` // who began it, and alone may go on with it
 	Algorithm digest.Algorithm `json:"algorithm"`
 	End       int64            `json:"end"`               // bytes received
 	Hash      []byte           `json:"hash,omitempty"`    // state of the hash over them
@@ -46,7 +47,7 @@ func (u uploadRecord) partNames() []string {
 // StartUpload begins an upload whose digest will most likely be of the algorithm alg.
 func (r Repo) StartUpload(ctx context.Context, alg digest.Algorithm) (id string, err error) {
 	id = nonce()
-	_, err = r.g.writeAs(ctx, uploadKey(id), uploadRecord{Repo: r.name, Algorithm: alg}, storage.Absent)
+	_, err = r.g.writeAs(ctx, uploadKey(id), uploadRecord{Repo: r.name, Owner: r.owner, Algorithm: alg}, storage.Absent)
 	return id, r.wrap("start upload", err)
 }
 
@@ -56,11 +57,11 @@ func (r Repo) UploadEnd(ctx context.Context, id string) (int64, error) {
 	return u.End, r.wrap("ask for upload", err)
 }
 
-// upload reads the record of an upload to this repository that goes on.
+// upload reads the record of an upload to this repository that goes on. Another owner's is as unknown as one that never was.
 func (r Repo) upload(ctx context.Context, id string) (uploadRecord, storage.Version, error) {
 	u, v, err := readAs[uploadRecord](ctx, r.g, uploadKey(id))
-	if lacking(err) || errors.Is(err, storage.ErrInvalidKey) || err == nil && (u.Repo != r.name || u.Over) {
-		err = ErrUploadUnknown
+	if lacking(err) || errors.Is(err, storage.ErrInvalidKey) || err == nil && (u.Repo != r.name || u.Owner != r.owner || u.Over) {
+		return uploadRecord{}, storage.Absent, ErrUploadUnknown
 	}
 	return u, v, err
 }
@@ -75,6 +76,10 @@ func (r Repo) AppendUpload(ctx context.Context, id string, start int64, body io.
 // CommitUpload adds a last chunk, which may be empty, and makes the upload a blob of the repository. ErrDigestMismatch
 // where the bytes do not have the digest; the upload is then as it was before. A commit that is sent again because its
 // answer was lost succeeds if the repository has the blob.
+//
+// Nobody is left then to ask whose upload it was, so this holds for whoever may push here, with any id. It gives them nothing:
+// no hold is written that is not there, nothing happens to an upload, and whether the repository has a blob they learn from
+// a manifest that names it as well. To refuse only where the id is another's would tell which ids are others'.
 func (r Repo) CommitUpload(ctx context.Context, id string, start int64, body io.Reader, size int64, d digest.Digest) error {
 	err := r.commitUpload(ctx, id, start, body, size, d)
 	if errors.Is(err, ErrUploadUnknown) {
