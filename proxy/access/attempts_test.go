@@ -116,6 +116,20 @@ func TestGuessesUnderWayCount(t *testing.T) {
 	g.wantWait("alice", "192.0.2.1", 3*time.Second)
 }
 
+func TestAfterTheWaitThereIsAnAttempt(t *testing.T) {
+	g := newGuesses(t)
+	g.wrong(addressBurst, "alice", "192.0.2.1")
+	for i := range 1000 {
+		g.now = g.now.Add(time.Duration(i) * 1_234_577)
+		if _, wait := g.begin("bob", netip.MustParseAddr("192.0.2.1")); wait > 0 {
+			g.now = g.now.Add(wait)
+			g.wantWait("bob", "192.0.2.1", 0)
+		}
+		g.attempts = newAttempts(g.attempts.now)
+		g.wrong(addressBurst, "alice", "192.0.2.1")
+	}
+}
+
 func TestGuessesFromNetworks(t *testing.T) {
 	for _, c := range []struct {
 		name, from, next string
@@ -165,6 +179,27 @@ func TestWhatIsCountedIsBounded(t *testing.T) {
 		t.Errorf("%d addresses and names are counted, want %d", got, countedLogins)
 	}
 	g.wantWait("alice", "10.0.0.1", 0)
+}
+
+func TestGuessesEndAtTheSameTime(t *testing.T) {
+	g := newGuesses(t)
+	var all sync.WaitGroup
+	all.Add(addressBurst)
+	var ended sync.WaitGroup
+	for range addressBurst {
+		ended.Go(func() {
+			end, wait := g.begin("alice", netip.MustParseAddr("192.0.2.1"))
+			all.Done()
+			all.Wait()
+			if wait > 0 {
+				t.Errorf("waits for %v", wait)
+				return
+			}
+			end(true)
+		})
+	}
+	ended.Wait()
+	g.wrong(addressBurst, "alice", "192.0.2.1")
 }
 
 func TestParallelGuessesAreNoMoreThanOthers(t *testing.T) {
