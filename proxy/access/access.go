@@ -83,6 +83,15 @@ const (
 	reasons
 )
 
+// Reasons are all there are.
+func Reasons() []Reason {
+	all := make([]Reason, reasons)
+	for i := range all {
+		all[i] = Reason(i)
+	}
+	return all
+}
+
 // String is the reason's name in metrics and in the audit log.
 func (r Reason) String() string {
 	return [reasons]string{"not-logged-in", "wrong-login", "bad-token", "narrow-token", "denied", "not-admitted", "too-many-attempts"}[r]
@@ -91,6 +100,7 @@ func (r Reason) String() string {
 // Refusal is the error of everything that is not allowed. Its message is for the client, and tells nothing about what exists.
 type Refusal struct {
 	Reason  Reason
+	Action  Action // of Denied
 	Message string
 	After   time.Duration // of TooManyAttempts: when to try again
 }

@@ -190,25 +190,21 @@ func policyDocument(text []byte) (*node, error) {
 		return nil, yamlMistake(text, err)
 	}
 	root := document.Content[0]
-	return root, refuseAliases(root)
+	return root, refuseAnchors(root)
 }
 
 func empty(root *node) bool {
 	return root.Tag == "!!null" || root.Value == "" && len(root.Content) == 0
 }
 
-// refuseAliases: what an alias stands for would have to be looked for elsewhere, and a few can stand for gigabytes. Mostly
-// one is a pattern without quotes.
-func refuseAliases(n *node) error {
-	if n.Kind == yaml.AliasNode {
-		return unquotedMistake(n.Line, "*"+n.Value)
-	}
+// refuseAnchors: what stands for them would have to be looked for elsewhere, and a few can stand for gigabytes.
+func refuseAnchors(n *node) error {
 	if n.Anchor != "" {
 		return fmt.Errorf("line %d: &%s: a policy has no anchors", n.Line, n.Anchor)
 	}
 	var all []error
 	for _, child := range n.Content {
-		all = append(all, refuseAliases(child))
+		all = append(all, refuseAnchors(child))
 	}
 	return errors.Join(all...)
 }

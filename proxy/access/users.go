@@ -17,7 +17,7 @@ import (
 const (
 	maxUsersText = 4 << 20
 	maxUserName  = 128
-	maxCost      = 16 // of a hash; each more doubles the time of a login, which takes seconds from there on
+	maxCost      = 14 // of a hash; each more doubles the time of a login, which takes seconds from there on
 	toldMistakes = 100
 )
 
