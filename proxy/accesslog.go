@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/entrepot/entrepot/proxy/access"
 	"github.com/valyala/fasthttp"
 )
 
@@ -57,12 +58,19 @@ type accessLine []slog.Attr
 
 // line is what is known of a request once it is answered but not yet sent; nil when it is not logged. It holds copies.
 // Headers are not in it, except the user agent, nor are query parameters that are not known to be harmless.
-func (l *accessLog) line(ctx *fasthttp.RequestCtx, status int) accessLine {
+func (l *accessLog) line(c *call, status int) accessLine {
 	if !l.wants(status) {
 		return nil
 	}
+	ctx, who := c.ctx, access.Anonymous
+	if c.caller != nil {
+		who = c.caller.Subject
+	}
+	client, _ := c.client()
 	return accessLine{
 		slog.String("remote", ctx.RemoteAddr().String()),
+		slog.String("client", client.String()),
+		slog.String("who", who.String()),
 		slog.String("method", clip(ctx.Method())),
 		slog.String("path", clip(ctx.URI().PathOriginal())),
 		slog.String("query", harmless(ctx.QueryArgs())),

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/entrepot/entrepot/cache"
+	"github.com/entrepot/entrepot/proxy/access"
 	"github.com/valyala/fasthttp"
 )
 
@@ -22,12 +23,16 @@ type call struct {
 	req    Request // views of ctx
 	ns     string  // a view of ctx
 	home   Home
+	caller *access.Caller // who asks
 	answer Answer
 	start  time.Time
 	stream *body        // what reports the end of the answer, if it is not the handler
 	body   *requestBody // nil until a handler asks for it
 
-	unanswered bool // another call answers the request
+	unanswered bool            // another call answers the request
+	failure    *Error          // the answer, where it is one
+	refusal    *access.Refusal // the reason of failure, where it is one
+	made       string          // digest of what was pushed
 
 	scratch []byte // for header values; kept from call to call
 }
@@ -107,12 +112,13 @@ func (c *call) end() {
 		return
 	}
 	c.closeUnread()
+	c.audit()
 	c.answer.Kind, c.answer.Registry, c.answer.Hosted = c.req.Kind, c.home.Registry, c.home.Hosted
 	c.answer.Status = c.ctx.Response.StatusCode()
 	if c.body != nil {
 		c.answer.Received = c.body.n
 	}
-	line := c.server.log.line(c.ctx, c.answer.Status)
+	line := c.server.log.line(c, c.answer.Status)
 	if c.stream != nil {
 		c.stream.report(c.server, c.answer, c.start, line)
 	} else {
@@ -148,9 +154,18 @@ func (c *call) find() (r *route, err error) {
 		return nil, err
 	}
 	if c.req.Kind == KindNone {
-		return nil, &Error{Code: CodeUnsupported, Status: http.StatusNotFound, Message: "no such endpoint"}
+		return nil, errNoEndpoint()
 	}
-	return c.req.route(), nil
+	if c.req.Kind != KindToken {
+		err = c.recognize()
+	} else if !c.server.o.Access.Closed() {
+		err = errNoEndpoint()
+	}
+	return c.req.route(), err
+}
+
+func errNoEndpoint() error {
+	return &Error{Code: CodeUnsupported, Status: http.StatusNotFound, Message: "no such endpoint"}
 }
 
 func (c *call) read(r *route) error {
@@ -166,12 +181,18 @@ func (c *call) read(r *route) error {
 	}
 	c.home = home
 	c.scope(home.Scoped)
+	lent, err := c.mayPull(home, c.req.Name, c.req.Ref)
+	if err != nil {
+		return err
+	}
 	if home.Hosted {
 		c.keep()
 		return c.hint(r.hosted(c))
 	}
-	if err := c.admit(); err != nil {
-		return err
+	if !lent {
+		if err := c.admit(); err != nil {
+			return err
+		}
 	}
 	return r.read(c)
 }
@@ -183,7 +204,8 @@ func (c *call) scope(scoped bool) {
 	}
 }
 
-// admit is the one place where a private registry's content is withheld, whatever the route and the tier.
+// admit is the one place where a private registry's content is withheld from whom our credential is not lent to, whatever the
+// route and the tier.
 func (c *call) admit() error {
 	if !c.server.o.Registries[c.home.Registry].Private {
 		return nil
@@ -193,16 +215,19 @@ func (c *call) admit() error {
 	if ref == "" { // lists name none, and a repository is judged by something in it
 		ref = "latest"
 	}
-	return c.server.admit(c.home, ref)
+	return c.server.admit(c.home, ref, c.caller, c.req.Name)
 }
 
-// admit fails where not everybody may read an upstream's repository, judged by something in it.
-func (s *Server) admit(home Home, ref string) error {
+// admit fails where not everybody may read an upstream's repository, judged by something in it. Who could log in is told so.
+func (s *Server) admit(home Home, ref string, caller *access.Caller, spelled string) error {
 	registry := s.o.Registries[home.Registry]
 	if !registry.Private {
 		return nil
 	}
 	ok, err := s.o.Public(s.ctx, registry.Repository(home.Name), ref)
+	if err == nil && !ok && s.o.Access.Closed() {
+		return caller.Refuse(access.Pull, spelled)
+	}
 	if err == nil && !ok {
 		err = newError(CodeDenied, home.Registry+" lets nobody read this anonymously, and this cache does not lend its credential")
 	}

@@ -1,11 +1,13 @@
 package proxy
 
+import "github.com/entrepot/entrepot/proxy/access"
+
 type repositoryList struct {
 	Repositories []string `json:"repositories"`
 }
 
 // catalog lists what was pulled of the upstream that ns or the Host header names. Without either it lists what is hosted.
-// A private registry's names are as private as its content.
+// Nobody reads the name of what they may not pull, and a private registry's names are as private as its content.
 func (c *call) catalog() error {
 	p, err := c.page()
 	if err != nil {
@@ -17,8 +19,11 @@ func (c *call) catalog() error {
 	}
 	c.home.Registry, c.home.Hosted = registry, registry == ""
 	c.scope(c.ns != "")
-	if c.server.o.Registries[registry].Private {
-		return newError(CodeDenied, registry+" is read with a credential, and its catalog is not for everybody")
+	if err := c.caller.MayList(); err != nil {
+		return err
+	}
+	if c.server.o.Registries[registry].Private && c.caller.Subject == access.Anonymous {
+		return c.notForEverybody(registry, "its catalog")
 	}
 	if p.n < 0 {
 		p.n = pageSize
@@ -33,13 +38,24 @@ func (c *call) catalog() error {
 	return c.sendJSON("application/json", repositoryList{Repositories: append([]string{}, names...)})
 }
 
+// notForEverybody refuses anonymous callers what lists a registry that is read with our credential.
+func (c *call) notForEverybody(registry, what string) error {
+	if c.server.o.Access.Closed() {
+		return c.caller.Refuse(access.Pull, registry)
+	}
+	return newError(CodeDenied, registry+" is read with a credential, and "+what+" is not for everybody")
+}
+
 // names gives a page of the catalog. n=0 asks nobody.
 func (c *call) names(p page) (names []string, more bool, err error) {
 	switch {
 	case p.n == 0:
 		return nil, false, nil
+	case !c.caller.Any(c.home.Hosted):
+		return nil, false, nil
 	case c.home.Hosted:
-		return c.server.o.Hosted.Repositories(c.server.ctx, p.n, p.last, nil)
+		return c.server.o.Hosted.Repositories(c.server.ctx, p.n, p.last, c.seesHosted)
 	}
-	return c.server.o.Manifests.Names(c.server.ctx, c.home.Registry, p.n, p.last, nil)
+	listed := func(name string) bool { return c.sees(Home{Registry: c.home.Registry, Name: name}) }
+	return c.server.o.Manifests.Names(c.server.ctx, c.home.Registry, p.n, p.last, listed)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/entrepot/entrepot/cache"
+	"github.com/entrepot/entrepot/proxy/access"
 	"github.com/entrepot/entrepot/storage"
 	"github.com/entrepot/entrepot/storage/hosted"
 	"github.com/opencontainers/go-digest"
@@ -30,6 +31,8 @@ const (
 	CodePaginationNumber    Code = "PAGINATION_NUMBER_INVALID"
 	CodeRangeInvalid        Code = "RANGE_INVALID"
 	CodeSizeInvalid         Code = "SIZE_INVALID"
+	CodeTooManyRequests     Code = "TOOMANYREQUESTS"
+	CodeUnauthorized        Code = "UNAUTHORIZED"
 	CodeUnavailable         Code = "UNAVAILABLE"
 	CodeUnknown             Code = "UNKNOWN"
 	CodeUnsupported         Code = "UNSUPPORTED"
@@ -42,6 +45,10 @@ func (c Code) status() int {
 		return http.StatusNotFound
 	case CodeDenied:
 		return http.StatusForbidden
+	case CodeUnauthorized:
+		return http.StatusUnauthorized
+	case CodeTooManyRequests:
+		return http.StatusTooManyRequests
 	case CodeBlobUploadInvalid, CodeDigestInvalid, CodeManifestInvalid, CodeNameInvalid, CodePaginationNumber, CodeSizeInvalid:
 		return http.StatusBadRequest
 	case CodeRangeInvalid:
@@ -62,6 +69,7 @@ type Error struct {
 	RetryAfter time.Duration // 0: no header
 	Allow      string        // of a 405; it may be empty
 	Size       int64         // of a 416: the size of the whole blob; negative where no range of a blob was asked for
+	Challenge  string        // of a 401: what is wrong with the credential, by RFC 6750; empty where there is none
 	Err        error         // for the log only
 }
 
@@ -92,10 +100,18 @@ const leastRetry = time.Second
 func AsRegistryError(err error, missing Code, registry string) *Error {
 	var answer *Error
 	var outage *cache.UnavailableError
+	var refusal *access.Refusal
+	var scope *access.ScopeError
 	var unsatisfiable *cache.RangeError
 	switch {
 	case errors.As(err, &answer):
 		return answer
+	case errors.As(err, &refusal):
+		return asRefusal(refusal)
+	case errors.Is(err, access.ErrNoKeys):
+		return &Error{Code: CodeUnavailable, Message: "this server cannot make tokens yet", RetryAfter: leastRetry, Err: err}
+	case errors.As(err, &scope):
+		return &Error{Code: CodeUnsupported, Status: http.StatusBadRequest, Message: scope.Error(), Err: err}
 	case errors.As(err, &unsatisfiable):
 		return &Error{Code: CodeRangeInvalid, Message: unsatisfiable.Error(), Size: unsatisfiable.Size, Err: err}
 	case errors.As(err, &outage):

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"math"
 	"net/http"
 	"strconv"
@@ -112,6 +113,10 @@ func (c *call) sendJSON(mediaType string, v any) error {
 // fail answers with the error that a handler returned. Errors of the server are logged; refusals are the client's matter.
 func (c *call) fail(err error) {
 	e := AsRegistryError(err, routes[c.req.Kind].missing, c.home.Registry)
+	c.failure = e
+	if errors.As(err, &c.refusal) {
+		c.server.o.Access.Refused(c.refusal.Reason)
+	}
 	if e.status() >= http.StatusInternalServerError {
 		c.keep()
 		c.server.o.Log.Warn("request failed", "kind", c.req.Kind.String(), "repository", strings.TrimPrefix(c.repo().String(), "/"),
@@ -124,6 +129,8 @@ func (c *call) writeError(e *Error) {
 	c.ctx.SetStatusCode(e.status())
 	c.set(headerAPIVersion, apiVersion)
 	switch status := e.status(); {
+	case status == http.StatusUnauthorized:
+		c.set("Www-Authenticate", c.challenge(e.Challenge))
 	case status == http.StatusMethodNotAllowed:
 		c.set("Allow", e.Allow)
 	case status == http.StatusRequestedRangeNotSatisfiable && e.Size >= 0:

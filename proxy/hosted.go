@@ -8,12 +8,16 @@ import (
 	"strings"
 
 	"github.com/entrepot/entrepot/cache"
+	"github.com/entrepot/entrepot/proxy/access"
 	"github.com/entrepot/entrepot/storage/hosted"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// hostedRepo is the repository that the request names. It comes after keep.
-func (c *call) hostedRepo() hosted.Repo { return c.server.o.Hosted.Repo(c.home.Name) }
+// hostedRepo is the repository that the request names, as the caller uses it: uploads are for whoever began them. It comes
+// after keep.
+func (c *call) hostedRepo() hosted.Repo {
+	return c.server.o.Hosted.Repo(c.home.Name).For(string(c.caller.Subject))
+}
 
 // hostedManifest answers GET and HEAD of a manifest that was pushed here. Who may push and has found one by HEAD does not
 // push it again, but may push an index that names it.
@@ -22,7 +26,7 @@ func (c *call) hostedManifest() error {
 	if err != nil {
 		return err
 	}
-	if c.ctx.IsHead() && c.mayWrite() == nil {
+	if c.ctx.IsHead() && c.mayWrite(access.Push) == nil {
 		if err := c.hostedRepo().RenewManifest(c.server.ctx, m.Digest); err != nil {
 			c.server.o.Log.Debug("a manifest that a HEAD has found is not renewed", "repository", c.home.Name, "digest", m.Digest, "err", err)
 		}
@@ -78,7 +82,7 @@ func (c *call) headHostedBlob() error {
 // looks at its blobs again.
 func (c *call) renewBlob() (size int64, err error) {
 	repo := c.hostedRepo()
-	if c.mayWrite() == nil {
+	if c.mayWrite(access.Push) == nil {
 		size, err = repo.RenewBlob(c.server.ctx, c.req.Digest())
 		if err == nil || errors.Is(err, hosted.ErrBlobUnknown) {
 			return size, err

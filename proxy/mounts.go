@@ -29,13 +29,21 @@ func (c *call) mount(d digest.Digest) (mounted bool, err error) {
 	return true, nil
 }
 
-// mountFrom asks whose name from is as a pull would. Without one, any hosted repository will do.
+// mountFrom asks whose name from is as a pull would. Without one, any hosted repository will do that
+// the caller may pull.
 func (c *call) mountFrom(from string, d digest.Digest) error {
 	if from == "" {
-		_, err := c.hostedRepo().MountAny(c.server.ctx, d, nil)
+		_, err := c.hostedRepo().MountAny(c.server.ctx, d, func(name string) bool {
+			_, err := c.mayPull(Home{Hosted: true, Name: name}, name, string(d))
+			return err == nil
+		})
 		return err
 	}
 	home, err := Target(c.server.names, from, c.ns, view(c.ctx.Host()))
+	if err != nil {
+		return err
+	}
+	lent, err := c.mayPull(home, from, string(d))
 	if err != nil {
 		return err
 	}
@@ -43,8 +51,10 @@ func (c *call) mountFrom(from string, d digest.Digest) error {
 		_, err := c.hostedRepo().MountBlob(c.server.ctx, d, home.Name)
 		return err
 	}
-	if err := c.server.admit(home, string(d)); err != nil {
-		return err
+	if !lent {
+		if err := c.server.admit(home, string(d), c.caller, from); err != nil {
+			return err
+		}
 	}
 	return c.mountCached(cache.Repo{Registry: home.Registry, Name: home.Name}, d)
 }

@@ -7,10 +7,12 @@ import (
 	"io"
 	"iter"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"time"
 
 	"github.com/entrepot/entrepot/cache"
+	"github.com/entrepot/entrepot/proxy/access"
 	"github.com/entrepot/entrepot/proxy/upstream"
 	"github.com/entrepot/entrepot/storage/hosted"
 	"github.com/opencontainers/go-digest"
@@ -76,6 +78,11 @@ type Options struct {
 	Blobs      Blobs
 	Hosted     *hosted.Registry
 
+	Access         *access.Guard      // who may do what; nil: there are no users
+	Audit          func(access.Entry) // told of what was changed, of logins and of refusals, on the connection's goroutine
+	TrustedProxies []netip.Prefix     // peers whose X-Forwarded headers are believed
+	PublicURL      string             // scheme and host by which clients know this server; empty: as they say
+
 	ReadOnly bool // nothing is pushed or deleted
 	NoDelete NoDelete
 
@@ -110,6 +117,12 @@ func (o *Options) complete() error {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Access == nil {
+		o.Access = access.Everybody()
+	}
+	if o.Audit == nil {
+		o.Audit = func(access.Entry) {}
 	}
 	if o.Answered == nil {
 		o.Answered = func(Answer) {}

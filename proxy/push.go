@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/entrepot/entrepot/proxy/access"
 	"github.com/entrepot/entrepot/storage/hosted"
 )
 
@@ -64,7 +65,7 @@ func (c *call) pushManifest(push hosted.ManifestPush) error {
 // manifestPush is what the request says besides the manifest.
 func (c *call) manifestPush() (hosted.ManifestPush, error) {
 	mediaType, _, _ := strings.Cut(string(c.ctx.Request.Header.ContentType()), ";")
-	push := hosted.ManifestPush{MediaType: strings.TrimSpace(mediaType), By: c.ctx.RemoteIP().String()}
+	push := hosted.ManifestPush{MediaType: strings.TrimSpace(mediaType), By: c.pusher()}
 	if !c.req.ByDigest() {
 		push.Tags = []string{c.req.Ref}
 		return push, nil
@@ -83,6 +84,15 @@ func (c *call) manifestPush() (hosted.ManifestPush, error) {
 		return push, &Error{Code: CodeManifestInvalid, Status: http.StatusRequestURITooLong, Message: message}
 	}
 	return push, nil
+}
+
+// pusher is whom a tag's record names: who logged in, else from where.
+func (c *call) pusher() string {
+	if who := c.caller.Subject; who != access.Anonymous {
+		return string(who)
+	}
+	client, _ := c.client()
+	return client.String()
 }
 
 // checkAnnounced refuses what is too long before any of it is sent.

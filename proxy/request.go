@@ -23,12 +23,13 @@ const (
 	KindCatalog                // not OCI           /v2/_catalog
 	KindSearchPing             // docker search     /v1/_ping
 	KindSearch                 // docker search     /v1/search
+	KindToken                  // of logins         /token
 	kinds
 )
 
 // String is the name of the kind in logs and metrics.
 func (k Kind) String() string {
-	return [kinds]string{"none", "ping", "blob", "manifest", "upload", "tags", "referrers", "catalog", "search-ping", "search"}[k]
+	return [kinds]string{"none", "ping", "blob", "manifest", "upload", "tags", "referrers", "catalog", "search-ping", "search", "token"}[k]
 }
 
 const maxNameLength = 255
@@ -68,6 +69,8 @@ func ParsePath(path string) (Request, error) {
 		return Request{Kind: KindSearchPing}, nil
 	case path == "/v1/search":
 		return Request{Kind: KindSearch}, nil
+	case path == "/token":
+		return Request{Kind: KindToken}, nil
 	case !ok:
 		return Request{}, nil
 	case rest == "" || rest == "/":

@@ -44,6 +44,8 @@ var routes = [kinds]route{
 
 	KindSearchPing: {read: (*call).searchPing},
 	KindSearch:     {read: (*call).search},
+
+	KindToken: {read: (*call).token, change: []change{{"POST", (*call).oauth2Token}}},
 }
 
 // uploads is the route of a path that names no upload yet.
@@ -77,7 +79,7 @@ func (c *call) allow(r *route) string {
 		methods = append(methods, "GET", "HEAD")
 	}
 	for _, change := range r.change {
-		if !c.server.o.ReadOnly && (change.method != "DELETE" || !c.undeletable()) {
+		if !r.named || !c.server.o.ReadOnly && (change.method != "DELETE" || !c.undeletable()) {
 			methods = append(methods, change.method)
 		}
 	}
@@ -85,6 +87,9 @@ func (c *call) allow(r *route) string {
 }
 
 func (c *call) ping() error {
+	if err := c.mustLogIn(); err != nil {
+		return err
+	}
 	c.ctx.SetContentType("application/json")
 	c.send(viewBytes("{}"))
 	return nil

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/entrepot/entrepot/cache"
+	"github.com/entrepot/entrepot/proxy/access"
 	"github.com/entrepot/entrepot/proxy/upstream"
 )
 
@@ -48,12 +49,12 @@ func (c *call) search() error {
 	}
 	c.home.Registry = registry
 	c.scope(c.ns != "")
-	if c.server.o.Registries[registry].Private {
-		return newError(CodeDenied, registry+" is read with a credential, and what it has is not for everybody")
+	if c.server.o.Registries[registry].Private && c.caller.Subject == access.Anonymous {
+		return c.notForEverybody(registry, "what it has")
 	}
 	ctx, cancel := context.WithTimeout(c.server.ctx, searchPatience)
 	defer cancel()
-	f := finding{o: &c.server.o, registry: registry, term: term, names: map[string]struct{}{}}
+	f := finding{o: &c.server.o, sees: c.sees, lists: c.lists, registry: registry, term: term, names: map[string]struct{}{}}
 	if err := f.here(ctx); err != nil {
 		return err
 	}
@@ -92,6 +93,8 @@ func (c *call) searched() (term string, n int, page int64, err error) {
 // finding is a search under way.
 type finding struct {
 	o        *Options
+	sees     func(Home) bool // of what is here
+	lists    func(Home) (allowed, lent bool)
 	registry string // whose names are listed, as they are there; empty: those of this server
 	term     string
 	results  []upstream.SearchResult
@@ -132,7 +135,7 @@ func (f *finding) hosted(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if !f.add(upstream.SearchResult{Name: name, Description: "hosted here"}) {
+		if f.sees(Home{Hosted: true, Name: name}) && !f.add(upstream.SearchResult{Name: name, Description: "hosted here"}) {
 			return nil
 		}
 	}
@@ -141,8 +144,8 @@ func (f *finding) hosted(ctx context.Context) error {
 
 // spelled is the name of a cached repository, if it may be told and can be pulled.
 func (f *finding) spelled(repo cache.Repo) (string, bool) {
-	r, configured := f.o.Registries[repo.Registry]
-	if !configured || r.Private || f.registry != "" && f.registry != repo.Registry {
+	_, configured := f.o.Registries[repo.Registry]
+	if !configured || f.registry != "" && f.registry != repo.Registry || !f.sees(Home{Registry: repo.Registry, Name: repo.Name}) {
 		return "", false
 	}
 	return f.spell(repo), true
@@ -179,7 +182,8 @@ func (f *finding) upstream(ctx context.Context) {
 		return
 	}
 	for _, r := range found {
-		if r.Name = hubName(registry, r.Name); ValidName(r.Name) {
+		r.Name = hubName(registry, r.Name)
+		if allowed, _ := f.lists(Home{Registry: registry, Name: r.Name}); allowed && ValidName(r.Name) {
 			r.Name = f.spell(cache.Repo{Registry: registry, Name: r.Name})
 			f.add(r)
 		}

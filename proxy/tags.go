@@ -24,6 +24,10 @@ func (c *call) tags() error {
 	if more && len(tags) > 0 {
 		c.next("/v2/"+c.req.Name+"/tags/list", p.size(len(tags)), tags[len(tags)-1], "")
 	}
-	list.Tags = append(list.Tags, tags...)
+	for _, tag := range tags {
+		if c.caller.Admit(policyName(c.home), tag) == nil {
+			list.Tags = append(list.Tags, tag)
+		}
+	}
 	return c.sendJSON("application/json", list)
 }

@@ -149,6 +149,7 @@ func (c *call) goOn(end int64) {
 func (c *call) created(kind string, d digest.Digest) {
 	c.set("Location", c.location(kind, string(d)))
 	c.set(headerDigest, string(d))
+	c.made = string(d)
 	c.ctx.SetStatusCode(http.StatusCreated)
 }
 
