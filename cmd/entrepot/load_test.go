@@ -161,20 +161,29 @@ func TestSecretFilesAreTrimmedAndNothingPrintsThem(t *testing.T) {
 }
 
 func TestPrintedSettingsReadBackAsTheSameConfig(t *testing.T) {
-	c := load(t, "DISK_SIZE=10GiB", "TAG_TTLS=v*=24h,latest=1m30s", "HOSTED=team, my", "HOSTS=a.corp=gcr.io", "LOG_LEVEL=debug",
-		"READ_ONLY=true", "DELETE=none", "GC_UNTAGGED=720h", "GC_INTERVAL=0", "SCRUB_RATE=1MiB",
-		"HTPASSWD=users", "POLICY=policy.yaml", "TOKEN_KEY=key.pem", "PUBLIC_URL=https://r.corp:5000", "TRUSTED_PROXIES=10.0.0.0/8, ::1", "AUDIT_LOG=./audit",
-		"UPSTREAM_1_HOST=quay.io", "UPSTREAM_1_PRIVATE=allow")
-	again := map[string]string{}
-	for name, value := range c.settings() {
-		again[name] = value
-	}
-	back, err := LoadConfig(again)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !reflect.DeepEqual(c, back) {
-		t.Errorf("got  %+v\nwant %+v", back, c)
+	for name, pairs := range map[string][]string{
+		"the defaults": nil,
+		"others": {
+			"DISK_SIZE=10GiB", "TAG_TTLS=v*=24h,latest=1m30s", "HOSTED=team, my", "HOSTS=a.corp=gcr.io", "LOG_LEVEL=debug",
+			"READ_ONLY=true", "DELETE=none", "GC_UNTAGGED=720h", "GC_INTERVAL=0", "SCRUB_RATE=1MiB",
+			"HTPASSWD=users", "POLICY=policy.yaml", "TOKEN_KEY=key.pem", "PUBLIC_URL=https://r.corp:5000", "TRUSTED_PROXIES=10.0.0.0/8, ::1", "AUDIT_LOG=./audit",
+			"UPSTREAM_1_HOST=quay.io", "UPSTREAM_1_PRIVATE=allow",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := load(t, pairs...)
+			again := map[string]string{}
+			for name, value := range c.settings() {
+				again[name] = value
+			}
+			back, err := LoadConfig(again)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !reflect.DeepEqual(c, back) {
+				t.Errorf("got  %+v\nwant %+v", back, c)
+			}
+		})
 	}
 }
 

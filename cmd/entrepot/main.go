@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -21,7 +22,7 @@ const (
 
 func main() {
 	ctx := untilSignal()
-	os.Exit(run(ctx, invocation{args: os.Args[1:], environment: environ(), out: os.Stdout, errs: os.Stderr}))
+	os.Exit(run(ctx, invocation{args: os.Args[1:], environment: environ(), stdin: os.Stdin, out: os.Stdout, errs: os.Stderr}))
 }
 
 // untilSignal gives a context that the first signal ends. By then signals are given back to the system: a second one ends
@@ -42,9 +43,11 @@ func untilSignal() context.Context {
 type invocation struct {
 	args        []string // after the command's name
 	environment map[string]string
+	stdin       io.Reader // nil: nothing comes
 	out, errs   io.Writer
 }
 
+// command is what its name, one word or two, begins.
 type command struct {
 	name, args, does string
 	run              func(context.Context, invocation) error
@@ -58,6 +61,12 @@ func commands() []command {
 		{"purge", "[--json] REF", "make the cache forget a tag, a digest or a whole repository: docker.io/library/nginx:1.27", purge},
 		{"gc", "[--dry-run] [--grace DURATION] [--json]", "delete pushed blobs that no manifest names, abandoned uploads and the like", gc},
 		{"verify", "[--rate SIZE] [--json]", "read everything again, at most 200MiB a second (0: no limit); exit status 1 when something hosted is damaged", verify},
+		{"htpasswd", "[--delete] [--file FILE] USER", "set a user's password, which is read from the terminal or from one line of the standard input", htpasswd},
+		{"robot add", "[--expires 90d] [--note TEXT] [--json] NAME", "make an account for a pipeline and print its secret; --expires never", addRobot},
+		{"robot list", "[--json]", "list the accounts of pipelines", listRobots},
+		{"robot revoke", "[--json] NAME", "end the account of a pipeline at once", revokeRobot},
+		{"policy check", "USER ACTION REPO", "say whether a user, robot+NAME or anonymous may pull, push, delete or admin a repository, and why; exit status 1 when not", checkPolicy},
+		{"policy default", "", "print the policy that holds for users without a file", printDefaultPolicy},
 		{"healthcheck", "", "ask the running server whether it is well", healthcheck},
 		{"version", "", "print version and commit", printVersion},
 	}
@@ -69,21 +78,22 @@ type usageError struct{ error }
 func (e usageError) Unwrap() error { return e.error }
 
 func run(ctx context.Context, in invocation) int {
-	name := "serve"
-	if len(in.args) > 0 {
-		name, in.args = in.args[0], in.args[1:]
+	if len(in.args) == 0 {
+		in.args = []string{"serve"}
 	}
-	switch name {
+	switch in.args[0] {
 	case "help", "-h", "-help", "--help":
 		printUsage(in.out)
 		return exitOK
 	}
 	for _, c := range commands() {
-		if c.name == name {
+		words := strings.Fields(c.name)
+		if n := len(words); n <= len(in.args) && slices.Equal(words, in.args[:n]) {
+			in.args = in.args[n:]
 			return report(in.errs, c.run(ctx, in))
 		}
 	}
-	fmt.Fprintf(in.errs, "entrepot: no command %q\n", name)
+	fmt.Fprintf(in.errs, "entrepot: no command %q\n", strings.Join(in.args[:min(2, len(in.args))], " "))
 	printUsage(in.errs)
 	return exitUsage
 }
@@ -105,7 +115,7 @@ func report(w io.Writer, err error) int {
 func printUsage(w io.Writer) {
 	fmt.Fprintln(w, "usage: entrepot [command]")
 	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-44s %s\n", strings.TrimSpace(c.name+" "+c.args), c.does)
+		fmt.Fprintf(w, "  %-54s %s\n", strings.TrimSpace(c.name+" "+c.args), c.does)
 	}
 	fmt.Fprintln(w, "Configuration is by environment variables: see docs/configuration.md.")
 }

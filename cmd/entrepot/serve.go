@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sys/unix"
 
 	"github.com/entrepot/entrepot/proxy"
 )
@@ -31,7 +30,7 @@ func serve(ctx context.Context, in invocation) error {
 	}
 	log := newLogger(c, in.errs)
 	limitMemory(c)
-	a, err := wire(c, log)
+	a, err := wire(c, in.out, log)
 	if err != nil {
 		return err
 	}
@@ -52,6 +51,7 @@ func (a *application) serveOperators(c Config, registry prometheus.Gatherer) {
 	addProfiling(control)
 	addControl(control, a.stored.contents(c))
 	addUpkeep(control, a.upkeep)
+	addRobots(control, a.guard)
 	a.control = control
 	if c.AdminListen.Off() {
 		return
@@ -86,7 +86,6 @@ func (a *application) run(ctx context.Context, c Config) error {
 		go func() { ended <- o.serve() }()
 	}
 	a.announce(c, front, operators)
-	a.warnOfFiles(c)
 	a.upkeep.start(c.schedules())
 
 	running := 1 + len(operators)
@@ -110,31 +109,7 @@ func (a *application) announce(c Config, front net.Listener, operators []*operat
 		log = log.With(o.name, o.listener.Addr().String())
 	}
 	log.Info("serving", "data", c.Data, "version", build().Version)
-	a.warnOfClients(c)
-}
-
-// warnOfClients says to whom an address is open that others can reach.
-func (a *application) warnOfClients(c Config) {
-	if c.Listen.Loopback() {
-		return
-	}
-	log := a.log.With("address", string(c.Listen))
-	if c.TLSClientCA == "" {
-		log.Warn("everybody who can reach this address may pull through it")
-	}
-	if !c.ReadOnly {
-		log.Warn("without users, whoever reaches this address from these networks may push and delete", "networks", "loopback, private, link-local")
-	}
-}
-
-// warnOfFiles says when connections could use up the descriptors. Go raises the limit as far as it may by itself.
-func (a *application) warnOfFiles(c Config) {
-	const others = 1024 // fills, upstream connections, records
-	var limit unix.Rlimit
-	need := uint64(2*c.MaxConnections + others)
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err == nil && limit.Cur < need {
-		a.log.Warn("the limit of open files is low for so many connections", "limit", limit.Cur, "needed", need, "connections", c.MaxConnections)
-	}
+	a.warn(c)
 }
 
 // stop drains the front door first: as long as it answers, operators can watch it.

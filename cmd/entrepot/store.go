@@ -33,6 +33,7 @@ type stored struct {
 
 	hosted      *hosted.Registry
 	hostedStore storage.Store // below it
+	accessStore storage.Store // of robots and of the keys of tokens
 
 	claim     *disk.DataDir
 	ends      []func() error // in the order in which things were begun; close runs them backwards
@@ -78,6 +79,7 @@ func (s *stored) open(c Config, n *counts, log *slog.Logger) error {
 		return err
 	}
 	s.later(objects.Close)
+	s.accessStore = storage.Under(objects, "access")
 	if err := s.openCache(c, objects, n.cache, log); err != nil {
 		return err
 	}

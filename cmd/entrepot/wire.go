@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -14,12 +15,14 @@ import (
 
 	"github.com/entrepot/entrepot/metrics"
 	"github.com/entrepot/entrepot/proxy"
+	"github.com/entrepot/entrepot/proxy/access"
 	"github.com/entrepot/entrepot/proxy/upstream"
 )
 
 // application is a server put together, before anything listens.
 type application struct {
 	proxy   *proxy.Server
+	guard   *access.Guard
 	admin   http.Handler // nil: no admin listener
 	control http.Handler // of the socket
 	stored  *stored
@@ -31,7 +34,8 @@ type application struct {
 }
 
 // wire puts the server together. Its parts know each other by small interfaces only; this is the place that knows them all.
-func wire(c Config, log *slog.Logger) (*application, error) {
+// out is where an audit log on stdout goes.
+func wire(c Config, out io.Writer, log *slog.Logger) (*application, error) {
 	registry := prometheus.NewRegistry()
 	hosts := c.names().Upstreams
 	upstreams, err := openUpstreams(c, metrics.NewUpstream(registry, hosts), log)
@@ -44,15 +48,34 @@ func wire(c Config, log *slog.Logger) (*application, error) {
 		return nil, err
 	}
 	a := &application{stored: store, upkeep: newUpkeep(store, n, log), log: log, upstreams: upstreams}
-	if err := probe(context.Background(), store.hostedStore, log); err != nil {
+	if err := a.open(c, registry, out); err != nil {
 		return nil, errors.Join(err, a.close())
-	}
-	if a.proxy, err = proxy.New(proxyOptions(c, a, metrics.NewHTTP(registry, hosts))); err != nil {
-		return nil, errors.Join(usageError{err}, a.close())
 	}
 	registerProcess(registry, c, store)
 	a.serveOperators(c, registry)
 	return a, nil
+}
+
+// open makes the front door, and who guards it.
+func (a *application) open(c Config, registry prometheus.Registerer, out io.Writer) error {
+	err := probe(context.Background(), a.stored.hostedStore, a.log)
+	if err != nil {
+		return err
+	}
+	if a.guard, err = a.stored.openAccess(c, metrics.NewAccess(registry), a.log); err != nil {
+		return err
+	}
+	audit, err := a.stored.openAudit(c, out, a.log)
+	if err != nil {
+		return err
+	}
+	options := proxyOptions(c, a, metrics.NewHTTP(registry, c.names().Upstreams))
+	options.Access, options.Audit = a.guard, audit
+	options.TrustedProxies, options.PublicURL = c.TrustedProxies, string(c.PublicURL)
+	if a.proxy, err = proxy.New(options); err != nil {
+		return usageError{err}
+	}
+	return nil
 }
 
 func proxyOptions(c Config, a *application, answers *metrics.HTTP) proxy.Options {

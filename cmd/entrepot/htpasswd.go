@@ -1,0 +1,167 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/term"
+
+	"github.com/entrepot/entrepot/proxy/access"
+)
+
+// htpasswd sets a user's password in the file of users, or removes a user. A running server reads the file by itself.
+func htpasswd(ctx context.Context, in invocation) error {
+	set, _ := in.flagSet("htpasswd")
+	remove := set.Bool("delete", false, "")
+	path := set.String("file", "", "")
+	args, err := in.parse(set, 1, 1)
+	if err != nil {
+		return err
+	}
+	if *path == "" {
+		c, err := in.configure()
+		if err != nil {
+			return err
+		}
+		if *path = c.Htpasswd; *path == "" {
+			return usageError{errors.New("htpasswd: which file? give --file FILE, or set " + prefix + "HTPASSWD")}
+		}
+	}
+	user := args[0]
+	if *remove {
+		return rewrite(*path, func(text []byte) ([]byte, error) {
+			rest, found := access.RemoveUser(text, user)
+			if !found {
+				return nil, fmt.Errorf("there is no user %q", user)
+			}
+			return rest, nil
+		})
+	}
+	password, err := in.newPassword(ctx, user)
+	if err != nil {
+		return err
+	}
+	return rewrite(*path, func(text []byte) ([]byte, error) { return access.SetPassword(text, user, password) })
+}
+
+// newPassword asks for one, twice and without echo, or reads one line where nobody sits there. It is never an argument:
+// other users of the machine can read those.
+func (in invocation) newPassword(ctx context.Context, user string) (string, error) {
+	terminal, isFile := in.stdin.(*os.File)
+	if !isFile || !term.IsTerminal(int(terminal.Fd())) {
+		return readLine(in.stdin)
+	}
+	password, err := in.ask(ctx, terminal, "New password of "+user+": ")
+	if err != nil {
+		return "", err
+	}
+	again, err := in.ask(ctx, terminal, "The same again: ")
+	if err == nil && again != password {
+		err = errors.New("the two passwords differ; nothing is changed")
+	}
+	return password, err
+}
+
+// ask reads a line without echo. Whoever interrupts it has the echo back.
+func (in invocation) ask(ctx context.Context, terminal *os.File, question string) (string, error) {
+	fd := int(terminal.Fd())
+	before, err := term.GetState(fd)
+	if err != nil {
+		return "", fmt.Errorf("read the password: %w", err)
+	}
+	fmt.Fprint(in.errs, question)
+	defer fmt.Fprintln(in.errs) // the newline that was typed is not echoed either
+	var answer []byte
+	answered := make(chan error, 1)
+	go func() { // ends with a line, or with the process
+		line, err := term.ReadPassword(fd)
+		answer = line
+		answered <- err
+	}()
+	select {
+	case <-ctx.Done():
+		return "", errors.Join(errors.New("interrupted; nothing is changed"), term.Restore(fd, before))
+	case err := <-answered:
+		if err != nil {
+			err = fmt.Errorf("read the password: %w", err)
+		}
+		return string(answer), err
+	}
+}
+
+// readLine gives the first line. An end of input without any is an empty password, which is refused where it is set.
+func readLine(r io.Reader) (string, error) {
+	if r == nil {
+		return "", nil
+	}
+	line, err := bufio.NewReader(io.LimitReader(r, 4<<10)).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", fmt.Errorf("read the password: %w", err)
+	}
+	return strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r"), nil
+}
+
+// rewrite replaces a file's text whole: whoever reads meanwhile has the one or the other. A file that is missing is made.
+func rewrite(path string, change func(text []byte) ([]byte, error)) error {
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target // a link stays one
+	}
+	text, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if text, err = change(text); err != nil {
+		return err
+	}
+	next, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // mode 0600
+	if err != nil {
+		return err
+	}
+	err = errors.Join(fill(next, text, path), next.Close())
+	if err == nil {
+		err = os.Rename(next.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(next.Name()))
+	}
+	return syncDirectory(filepath.Dir(path))
+}
+
+// fill writes the file that shall replace the one at path, and lets the same users read it.
+func fill(next *os.File, text []byte, path string) error {
+	if _, err := next.Write(text); err != nil {
+		return err
+	}
+	was, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return next.Sync()
+	case err != nil:
+		return err
+	}
+	if owner, known := was.Sys().(*syscall.Stat_t); known {
+		if err := next.Chown(int(owner.Uid), int(owner.Gid)); err != nil {
+			return fmt.Errorf("keep the owner of %s: %w", path, err)
+		}
+	}
+	if err := next.Chmod(was.Mode().Perm()); err != nil {
+		return err
+	}
+	return next.Sync()
+}
+
+func syncDirectory(path string) error {
+	directory, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(directory.Sync(), directory.Close())
+}
