@@ -103,6 +103,9 @@ func (c *call) challenge(problem string) string {
 	case c.req.Kind == KindCatalog:
 		challenge += `,scope="registry:catalog:*"`
 	}
+	if problem == "" && c.caller != nil && c.caller.Proved {
+		problem = "insufficient_scope" // or some daemons ask again and again, and blame the server
+	}
 	if problem != "" {
 		challenge += `,error="` + problem + `"`
 	}

@@ -8,13 +8,15 @@ import (
 	"github.com/entrepot/entrepot/proxy/access"
 )
 
+const loginAction = "login"
+
 // auditLogin tells of a login that was tried, also of a wrong one that got the token of nobody in particular.
 func (c *call) auditLogin(user string, token access.Token, err error) {
 	if user == "" || errors.Is(err, access.ErrNoKeys) {
 		return
 	}
 	client, _ := c.client()
-	e := access.Entry{Who: access.Subject(clip([]byte(user))), From: client, Action: "login", Allowed: err == nil && !token.Failed}
+	e := access.Entry{Who: access.Subject(clip([]byte(user))), From: client, Action: loginAction, Allowed: err == nil && !token.Failed}
 	switch {
 	case err != nil:
 		e.Why = err.Error()
@@ -45,16 +47,25 @@ func (c *call) audit() {
 	if c.req.Kind != KindUpload {
 		e.Ref = strings.Clone(c.req.Ref)
 	}
-	if changing {
-		e.Action = c.action().String()
-	}
-	if c.caller != nil {
+	switch {
+	case c.caller == nil: // nobody was found by the credential
+		e.Action, e.Who = loginAction, c.claimed()
+	case changing:
+		e.Action, e.Who = c.action().String(), c.caller.Subject
+	default:
 		e.Who = c.caller.Subject
 	}
 	if c.failure != nil {
 		e.Why = c.failure.Message
 	}
 	c.server.o.Audit(e)
+}
+
+// claimed is who somebody said to be, in vain.
+func (c *call) claimed() access.Subject {
+	_, credential, _ := strings.Cut(view(c.ctx.Request.Header.Peek("Authorization")), " ")
+	user, _, _ := access.ParseBasic(credential)
+	return access.Subject(clip([]byte(user)))
 }
 
 // changed: the answer says that a manifest, a tag or a blob is there from then on, or is not. Parts of an upload are no change yet.
