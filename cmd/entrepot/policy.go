@@ -53,7 +53,10 @@ func checkPolicy(_ context.Context, in invocation) error {
 	repo := access.Repository{Upstream: q.home.Registry, Name: q.home.Name}
 	fmt.Fprintln(in.out, f.policy.Explain(q.who, q.action, repo))
 	against := c.against(f, q, repo)
-	for _, note := range slices.Concat(against, c.beside(f, q, repo)) {
+	for _, reason := range against {
+		fmt.Fprintln(in.out, "but "+reason)
+	}
+	for _, note := range c.beside(f, q, repo) {
 		fmt.Fprintln(in.out, "note: "+note)
 	}
 	if !f.policy.Decide(q.who, q.action, repo).Allowed || len(against) > 0 {

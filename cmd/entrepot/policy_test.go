@@ -89,6 +89,9 @@ func TestWhatAPolicyAllows(t *testing.T) {
 			code, out, errs := typed("", environment(append(c.env, closed...)...), append([]string{"policy", "check"}, strings.Fields(c.args)...)...)
 			wantCode(t, c.want, code, errs)
 			explained, notes, _ := strings.Cut(out, "\n")
+			if c.want == exitFailed && c.says != "" && !strings.HasPrefix(notes, "but ") {
+				t.Errorf("what stands against it is no more than a note: %q", notes)
+			}
 			if explained == "" || !strings.Contains(notes, c.says) || (c.says == "") != (notes == "") {
 				t.Errorf("said %q, want %q", out, c.says)
 			}
