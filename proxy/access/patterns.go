@@ -24,6 +24,7 @@ type form struct {
 	glob    bool   // host is a glob
 	name    string // a glob
 	prefix  string // of every name that matches
+	suffix  string // likewise
 }
 
 // newForms splits the name. That ** at the end matches no element, doublestar does not see after a star: with two forms
@@ -32,7 +33,7 @@ func newForms(pattern, host string, glob bool, name string) []form {
 	for strings.HasSuffix(name, "/**/**") {
 		name = strings.TrimSuffix(name, "/**")
 	}
-	all := []form{{pattern: pattern, host: host, glob: glob, name: name, prefix: literalPrefix(name)}}
+	all := []form{{pattern: pattern, host: host, glob: glob, name: name, prefix: literalPrefix(name), suffix: literalSuffix(name)}}
 	if folder, ok := strings.CutSuffix(name, "*/**"); ok {
 		folder += "*"
 		all = append(all, form{pattern: pattern, host: host, glob: glob, name: folder, prefix: literalPrefix(folder)})
@@ -46,6 +47,11 @@ func literalPrefix(glob string) string {
 		return strings.TrimSuffix(glob[:i], "/") // team/** matches team too
 	}
 	return glob
+}
+
+// literalSuffix is what every name ends with that the glob matches.
+func literalSuffix(glob string) string {
+	return strings.TrimPrefix(glob[strings.LastIndexAny(glob, "*?]")+1:], "/") // **/app matches app too
 }
 
 // upstreamForms are those of a pattern whose first element is for the upstream. rest is the pattern without what ** at its
@@ -66,7 +72,7 @@ func upstreamForms(pattern, rest string, upstreams []string) []form {
 
 func (f *form) matches(repo *Repository) bool {
 	switch {
-	case !strings.HasPrefix(repo.Name, f.prefix):
+	case !strings.HasPrefix(repo.Name, f.prefix) || !strings.HasSuffix(repo.Name, f.suffix):
 		return false
 	case !f.glob && f.host != repo.Upstream:
 		return false
