@@ -1,6 +1,7 @@
 package access
 
 import (
+	"crypto"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
@@ -9,6 +10,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -103,10 +105,24 @@ func TestCVE_2025_24976_KeysInTheTokenAreIgnored(t *testing.T) {
 			refused(t, k, forge(t, c.method, c.key, asJSON(t, c.header), aliceClaims(t, nil)))
 		})
 	}
+	refused(t, k, forge(t, es384ByP256{}, k.signer, asJSON(t, map[string]any{"alg": "ES384", "kid": k.id}), aliceClaims(t, nil)))
 	beside := forge(t, es256, k.signer, asJSON(t, map[string]any{"alg": "ES256", "kid": k.id, "jwk": jwk}), aliceClaims(t, nil))
 	if _, err := k.verify(beside, "entrepot", noon); err != nil {
 		t.Errorf("a key that is ignored changes something: %v", err)
 	}
+}
+
+// es384ByP256 signs as no JWT is to be signed, and so that a verifier that takes any method accepts it.
+type es384ByP256 struct{ jwt.SigningMethod }
+
+func (es384ByP256) Sign(text string, key any) ([]byte, error) {
+	narrow := jwt.SigningMethodECDSA{Hash: crypto.SHA384, CurveBits: 256}
+	signature, err := narrow.Sign(text, key)
+	if err != nil {
+		return nil, err
+	}
+	zeros := make([]byte, 16)
+	return slices.Concat(zeros, signature[:32], zeros, signature[32:]), nil
 }
 
 func TestHeadersThatNameNoKey(t *testing.T) {
@@ -157,6 +173,7 @@ func TestClaimsThatAreNotGood(t *testing.T) {
 		"another audience behind":   also(`"aud":"other"`),
 		"another issuer behind":     also(`"ISS":"other"`),
 		"grants of another type":    aliceClaims(t, map[string]any{"access": "*"}),
+		"too many":                  also(`"x":"` + strings.Repeat("x", maxToken) + `"`),
 		"a list":                    "[" + good + "]",
 		"two":                       good + good,
 		"a number":                  "7",

@@ -81,7 +81,7 @@ type keyRing struct {
 type sharedKey struct {
 	*ecdsa.PrivateKey
 	number int
-	age    time.Duration
+	age    time.Duration // below zero where even the store says that it is not made yet
 }
 
 func readRing(ctx context.Context, store storage.Store, now time.Time) (*keyRing, error) {
@@ -133,7 +133,7 @@ func (r *keyRing) read(ctx context.Context, store storage.Store, info storage.In
 	if created.After(now) {
 		created = info.Modified
 	}
-	r.good = append(r.good, sharedKey{key, number, max(0, now.Sub(created))})
+	r.good = append(r.good, sharedKey{key, number, now.Sub(created)})
 }
 
 // parseKeyRecord gives no error: that might tell of the key.

@@ -68,6 +68,9 @@ func TestMalformedScopes(t *testing.T) {
 				t.Fatalf("%v, %v", got, err)
 			}
 			wantFit(t, err)
+			if strings.Count(err.Error(), `"`) != 2 {
+				t.Errorf("where the scope ends is not told: %v", err)
+			}
 		})
 	}
 }
@@ -135,6 +138,9 @@ func TestCovers(t *testing.T) {
 		if !slices.Equal(got, c.want) {
 			t.Errorf("%s covers of %q %v, want %v", c.scope, c.spelled, got, c.want)
 		}
+	}
+	if g := (Grant{"repository", "a", []string{"admin"}}); g.covers("a", Admin) {
+		t.Error("administration is covered by its name")
 	}
 	if !catalogCovered(asked("repository:a:pull registry:catalog:*")) {
 		t.Error("the catalog was asked for, and is not covered")
