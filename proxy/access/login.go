@@ -42,7 +42,7 @@ func (g *Guard) Login(r LoginRequest) (Token, error) {
 	if err != nil {
 		return Token{}, err
 	}
-	s, now := g.state.Load(), g.o.Now()
+	s, now := g.state.Load(), g.o.Now().Truncate(time.Second) // which is all that a token says
 	if s.keys == nil {
 		return Token{}, ErrNoKeys
 	}
