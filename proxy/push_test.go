@@ -160,7 +160,8 @@ func (z *zeros) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-func TestMemoryStaysFlatWhateverIsPushed(t *testing.T) {
+// CVE-2017-11468: bodies took as much memory as they had bytes.
+func TestCVE_2017_11468_MemoryStaysFlatWhateverIsPushed(t *testing.T) {
 	s := startPush(t, nil)
 	for _, c := range []struct {
 		fact, path string
