@@ -20,6 +20,7 @@ import (
 type hosting struct {
 	*recorder
 	server *server.Server
+	as     account // who looks at what was pushed
 }
 
 // newHosting runs the server. Without upstreams it stands in front of a Docker Hub that must never be asked. The server may
@@ -40,7 +41,7 @@ func newHosting(t *testing.T, upstreams ...upstream) hosting {
 		})
 	}
 	s := server.Start(t, o)
-	h := hosting{newRecorder(t, s.Addr), s}
+	h := hosting{recorder: newRecorder(t, s.Addr), server: s}
 	t.Cleanup(func() { h.wantNoFailures(t) })
 	return h
 }

@@ -153,6 +153,9 @@ func (h hosting) ask(t *testing.T, path string, status int) *http.Response {
 	}
 	req.Header.Set("Accept", manifestTypes)
 	req.Header.Set("Accept-Encoding", "identity")
+	if h.as != (account{}) {
+		req.SetBasicAuth(h.as.name, h.as.password)
+	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)

@@ -14,10 +14,10 @@ type relay struct {
 	addr  string // of the relay
 	moved atomic.Int64
 
-	target string
 	join   func(client, server net.Conn) // passes both directions on, in goroutines of wg that end with the connections
 	wg     sync.WaitGroup
-	mu     sync.Mutex // guards open
+	mu     sync.Mutex // guards what follows
+	target string
 	open   map[net.Conn]bool
 }
 
@@ -51,7 +51,7 @@ func (r *relay) accept(l net.Listener) {
 		if err != nil {
 			return
 		}
-		server, err := net.Dial("tcp", r.target)
+		server, err := r.dial()
 		if err != nil {
 			client.Close()
 			continue
@@ -59,6 +59,20 @@ func (r *relay) accept(l net.Listener) {
 		r.keep(client, server)
 		r.join(client, server)
 	}
+}
+
+func (r *relay) dial() (net.Conn, error) {
+	r.mu.Lock()
+	target := r.target
+	r.mu.Unlock()
+	return net.Dial("tcp", target)
+}
+
+// lead is where connections go from then on.
+func (r *relay) lead(target string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.target = target
 }
 
 // pass changes nothing. Each direction ends when its reader ends or when hangUp closes both connections.
