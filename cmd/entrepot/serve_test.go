@@ -84,6 +84,7 @@ func (r *running) awaitAddresses(log io.Reader) {
 	for {
 		var line struct{ Msg, Address, Admin string }
 		if err := lines.Decode(&line); err != nil {
+			go io.Copy(io.Discard, log) // until the server ends, which else would wait for a reader
 			r.t.Fatalf("the server did not start: %v\n%s", err, &seen)
 		}
 		if line.Msg == "serving" {
