@@ -190,7 +190,7 @@ func compared(u *users, name, password string) (costs []int, ok bool) {
 }
 
 // CVE-2025-59350, CVE-2023-20902: how long a wrong login takes must not tell whether there is such a user.
-func TestCVE202559350EveryWrongLoginIsTheSameWork(t *testing.T) {
+func TestCVE_2025_59350_CVE_2023_20902_EveryWrongLoginIsTheSameWork(t *testing.T) {
 	file := "slow:$2y" + strings.Replace(umlauts, "$05$", "$06$", 1) + "\nquick:$2a" + horse + "\n"
 	for _, c := range []struct {
 		name, file, user, password string
