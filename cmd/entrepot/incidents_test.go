@@ -12,6 +12,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -285,5 +287,32 @@ func TestCVE_2026_4404_CVE_2023_27584_AnInstallationBeginsWithNobody(t *testing.
 			t.Error("no key was made")
 		}
 		r.stop()
+	}
+}
+
+// CVE-2026-4404 again: what is copied from a page or an example must not be a password or a key.
+func TestCVE_2026_4404_NoExampleIsASecret(t *testing.T) {
+	secret := regexp.MustCompile(`\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}|PRIVATE KEY-----\s+[A-Za-z0-9+/]{40}|ept_[A-Za-z0-9_-]{20}`)
+	files := 0
+	err := filepath.WalkDir("../..", func(path string, d os.DirEntry, err error) error {
+		if d != nil && d.IsDir() && (d.Name() == "e2e" || d.Name() == ".git" || d.Name() == "data") {
+			return filepath.SkipDir
+		}
+		if err != nil || d.IsDir() || !slices.Contains([]string{".md", ".yml", ".yaml", ".env", ".service", ".toml", ".json", ".txt", ""}, filepath.Ext(path)) {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil || info.Size() > 1<<20 || !info.Mode().IsRegular() {
+			return err
+		}
+		files++
+		text, err := os.ReadFile(path)
+		if found := secret.Find(text); found != nil {
+			t.Errorf("%s: %.20q", path, found)
+		}
+		return err
+	})
+	if err != nil || files < 10 {
+		t.Errorf("%d files were read, %v", files, err)
 	}
 }
