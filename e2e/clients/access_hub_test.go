@@ -20,7 +20,7 @@ func testHubLogin(t *testing.T, b *sandbox.Sandbox, gives bool, args ...string) 
 	d := dockerMember{newDocker(t, b, g.mirror(), args...), g.addr}
 	hubUser := account{"somebody", "at the hub"}
 	own := loggedIn(b, hubUser, "https://index.docker.io/v1/")
-	for range 20 {
+	for range 30 { // more wrong logins than an address may try
 		g.reset()
 		own.Run("docker", "pull", d.mirrored(publicApp))
 	}
