@@ -22,7 +22,7 @@ func (p peer) profiled(b *testing.B, turn int, lasts time.Duration, work func())
 		work()
 		return
 	}
-	name := fmt.Sprintf("%s-%d.pprof", strings.NewReplacer("/", "-", ",", "").Replace(b.Name()), turn)
+	name := fmt.Sprintf("%s-%s-%d.pprof", strings.NewReplacer("/", "-", ",", "").Replace(b.Name()), strings.ReplaceAll(p.name, " ", "-"), turn)
 	saved := make(chan error)
 	go func() { // ends lasts later
 		saved <- saveProfile(fmt.Sprintf("%s/debug/pprof/profile?seconds=%d", p.admin, max(int(lasts.Seconds()), 1)), filepath.Join(profiles, name))

@@ -18,6 +18,7 @@ const (
 	nginxTuned  = "nginx tuned"
 	hosting     = "distribution hosting"
 	proxying    = "distribution proxying"
+	openServer  = "entrepôt without users"
 	entrepot    = "entrepôt"
 	verdict     = "ratio"
 	aim         = "target"
@@ -25,7 +26,7 @@ const (
 	missingCell = ""
 )
 
-var columns = []string{workColumn, direct, nginx, nginxTuned, hosting, proxying, entrepot, verdict, aim}
+var columns = []string{workColumn, direct, nginx, nginxTuned, hosting, proxying, openServer, entrepot, verdict, aim}
 
 // table is what a run has measured. Its methods are safe for concurrent use.
 type table struct {

@@ -32,8 +32,8 @@ func BenchmarkWarm(b *testing.B) {
 		load   func(*testing.B, string) load
 		target float64
 	}{
-		{"manifest by tag, 64 connections", manifestPath(repo, "1"), requests, 1.2},
-		{"4 KiB blob, 64 connections", blobPath(repo, img.Layers[0].Digest), requests, 1},
+		{"manifest by tag, 64 connections", manifestPath(repo, "1"), requests(), 1.2},
+		{"4 KiB blob, 64 connections", blobPath(repo, img.Layers[0].Digest), requests(), 1},
 		{"1 MiB blob, 64 connections", blobPath(repo, img.Layers[1].Digest), transfers(64), 1},
 		{"100 MiB blob, 8 connections", blobPath(repo, img.Layers[2].Digest), transfers(8), 1.25},
 	} {
@@ -79,12 +79,18 @@ type load struct {
 // compare asks each server for a path, several turns, and gives the median turn of each by its rate.
 func compare(b *testing.B, peers []peer, path string, run func(*testing.B, string) load) map[string]load {
 	b.Helper()
+	return takeTurns(b, peers, full(7, 3), func(p peer) load { return run(b, p.url+path) })
+}
+
+// takeTurns runs each peer's work in each round, and gives the median turn of each by its rate.
+func takeTurns(b *testing.B, peers []peer, rounds int, run func(peer) load) map[string]load {
+	b.Helper()
 	turns := map[string][]load{}
-	for i := range full(7, 3) {
+	for i := range rounds {
 		for _, p := range peers {
 			var l load
 			before := used(b, p.pid)
-			p.profiled(b, i, turn, func() { l = run(b, p.url+path) })
+			p.profiled(b, i, turn, func() { l = run(p) })
 			l.cpu = used(b, p.pid) - before
 			turns[p.name] = append(turns[p.name], l)
 		}
@@ -115,17 +121,23 @@ var (
 	wrkBad   = regexp.MustCompile(`Non-2xx or 3xx responses: \d+`)
 )
 
-// requests asks by wrk, which costs least for many small answers.
-func requests(b *testing.B, url string) load {
-	b.Helper()
-	out := onLoadCore(b, exec.Command("wrk", "-t1", "-c64", "-d"+turn.String(), "-H", "Accept: "+ocispec.MediaTypeImageManifest, url))
-	total := wrkTotal.FindSubmatch(out)
-	if total == nil || wrkBad.Match(out) {
-		b.Fatalf("wrk of %s: %s", url, out)
+// requests asks by wrk, which costs least for many small answers. header are lines that it sends beside its own.
+func requests(header ...string) func(*testing.B, string) load {
+	args := []string{"-t1", "-c64", "-d" + turn.String(), "-H", "Accept: " + ocispec.MediaTypeImageManifest}
+	for _, line := range header {
+		args = append(args, "-H", line)
 	}
-	n, _ := strconv.ParseInt(string(total[1]), 10, 64)
-	s, _ := strconv.ParseFloat(string(total[2]), 64)
-	return load{requests: n, elapsed: time.Duration(s * float64(time.Second))}
+	return func(b *testing.B, url string) load {
+		b.Helper()
+		out := onLoadCore(b, exec.Command("wrk", append(args, url)...))
+		total := wrkTotal.FindSubmatch(out)
+		if total == nil || wrkBad.Match(out) {
+			b.Fatalf("wrk of %s: %s", url, out)
+		}
+		n, _ := strconv.ParseInt(string(total[1]), 10, 64)
+		s, _ := strconv.ParseFloat(string(total[2]), 64)
+		return load{requests: n, elapsed: time.Duration(s * float64(time.Second))}
+	}
 }
 
 // transfers asks by the load generator of this folder, which costs least for large answers.
