@@ -10,8 +10,8 @@ import (
 // the beginning: what an alert waits for is rare.
 type Access struct {
 	users, robots prometheus.Counter
-	refusals      [access.TooManyAttempts + 1]prometheus.Counter // by reason
-	sources       map[string]accessSource                        // never changed
+	refusals      []prometheus.Counter    // by reason
+	sources       map[string]accessSource // never changed
 }
 
 type accessSource struct {
@@ -28,8 +28,8 @@ func NewAccess(r prometheus.Registerer) *Access {
 	reloads := counters(r, "access", "reloads_total", "Times that changed users, policy, keys or robots were read while the server ran, by result: read, failed.", "what", "result")
 	stale := gauges(r, "access", "stale", "1 while the latest users, policy, keys or robots cannot be read, so that what was read before them is in use.", "what")
 	a := &Access{users: logins.WithLabelValues("user"), robots: logins.WithLabelValues("robot"), sources: map[string]accessSource{}}
-	for reason := range a.refusals {
-		a.refusals[reason] = refusals.WithLabelValues(access.Reason(reason).String())
+	for _, reason := range access.Reasons() {
+		a.refusals = append(a.refusals, refusals.WithLabelValues(reason.String()))
 	}
 	for _, what := range access.Sources() {
 		a.sources[what] = accessSource{

@@ -30,6 +30,14 @@ type attempts struct {
 	mu        sync.Mutex // guards all buckets
 	addresses *buckets[netip.Prefix]
 	names     *buckets[uint64] // by the hash of the name: a name that is asked for may be long
+	known     *simplelru.LRU[login, struct{}]
+}
+
+// login is from where a name has logged in. There it is not bound by what others guess elsewhere, or any stranger could keep
+// it out.
+type login struct {
+	network netip.Prefix
+	name    uint64
 }
 
 func newAttempts(now func() time.Time) *attempts {
@@ -37,6 +45,7 @@ func newAttempts(now func() time.Time) *attempts {
 		now: now, seed: maphash.MakeSeed(),
 		addresses: newBuckets[netip.Prefix](addressEvery, addressBurst),
 		names:     newBuckets[uint64](nameEvery, nameBurst),
+		known:     newLRU[login, struct{}](),
 	}
 }
 
@@ -53,6 +62,9 @@ func (a *attempts) begin(user string, from netip.Addr) (end func(ok bool), wait 
 		return nil, wait
 	}
 	byName := a.names.of(name)
+	if _, before := a.known.Get(login{network, name}); before {
+		byName = a.names.unbound()
+	}
 	if wait := byName.wait(now); wait > 0 {
 		return nil, wait
 	}
@@ -64,6 +76,9 @@ func (a *attempts) begin(user string, from netip.Addr) (end func(ok bool), wait 
 		now := a.now()
 		byAddress.end(ok, now)
 		byName.end(ok, now)
+		if ok {
+			a.known.Add(login{network, name}, struct{}{})
+		}
 	}, 0
 }
 
@@ -86,11 +101,20 @@ type buckets[K comparable] struct {
 }
 
 func newBuckets[K comparable](every time.Duration, burst int) *buckets[K] {
-	used, err := simplelru.NewLRU[K, *bucket](countedLogins, nil)
+	return &buckets[K]{used: newLRU[K, *bucket](), every: every, burst: burst}
+}
+
+func newLRU[K comparable, V any]() *simplelru.LRU[K, V] {
+	used, err := simplelru.NewLRU[K, V](countedLogins, nil)
 	if err != nil {
 		panic(err) // countedLogins is positive
 	}
-	return &buckets[K]{used: used, every: every, burst: burst}
+	return used
+}
+
+// unbound is a bucket of its own, which is always full.
+func (b *buckets[K]) unbound() *bucket {
+	return &bucket{left: rate.NewLimiter(rate.Inf, b.burst), every: b.every}
 }
 
 func (b *buckets[K]) of(key K) *bucket {

@@ -19,10 +19,11 @@ const (
 type Entry struct {
 	Who     Subject
 	From    netip.Addr
-	Action  string // pull, push, delete or login
-	What    string // repository, as a client spells it; empty: none
-	Ref     string // tag or digest that was asked for
-	Digest  string // of what was pushed
+	Action  string   // pull, push, delete or login
+	What    string   // repository, as a client spells it; empty: none
+	Ref     string   // tag or digest that was asked for
+	Digest  string   // of what was pushed
+	Tags    []string // that were moved beside Ref
 	Allowed bool
 	Why     string // of a refusal
 }
@@ -65,6 +66,9 @@ func (a *Audit) Write(e Entry) {
 		if optional.Value.String() != "" {
 			line.AddAttrs(optional)
 		}
+	}
+	if len(e.Tags) > 0 {
+		line.AddAttrs(slog.Any("tags", e.Tags))
 	}
 	line.AddAttrs(slog.String("decision", decision))
 	if e.Why != "" {

@@ -67,6 +67,15 @@ func (c *Caller) Admit(repo Repository, ref string) error {
 	return nil
 }
 
+// small reports whether the caller may be remembered: whoever has a login could fill the memory with tokens of many long scopes.
+func (c *Caller) small() bool {
+	size := 0
+	for _, g := range c.grants {
+		size += grantSize + len(g.Name)
+	}
+	return size <= rememberedSize
+}
+
 // covered reports whether one of the grants is for that action on the repository as it is spelled.
 func covered(grants []Grant, spelled string, a Action) bool {
 	for i := range grants {

@@ -109,7 +109,7 @@ func Open(ctx context.Context, o Options) (*Guard, error) {
 	g := &Guard{
 		o: o, robots: NewRobots(o.Store, o.Now, o.Random), attempts: newAttempts(o.Now), told: map[string]string{},
 		checks: semaphore.NewWeighted(int64(max(1, runtime.GOMAXPROCS(0)-1))), memory: make([]byte, 32),
-		users: file{path: o.Htpasswd}, policy: file{path: o.Policy}, keyFile: file{path: o.TokenKey},
+		users: newFile(o.Htpasswd), policy: newFile(o.Policy), keyFile: newFile(o.TokenKey),
 	}
 	if _, err := io.ReadFull(o.Random, g.memory); err != nil {
 		return nil, err
@@ -123,6 +123,7 @@ func Open(ctx context.Context, o Options) (*Guard, error) {
 // Everybody is the guard of a server without users: it refuses nobody.
 func Everybody() *Guard {
 	g := &Guard{}
+	_ = g.o.complete() // which asks for nothing where there are no users
 	g.state.Store(newState(DefaultPolicy(false), nil, nil, nil))
 	return g
 }

@@ -276,6 +276,74 @@ func TestManyGuessesAreTooMany(t *testing.T) {
 	}
 }
 
+func TestStrangersKeepNobodyOut(t *testing.T) {
+	i := install(t, mem.New(time.Now))
+	_, secret, err := i.Robots().Add(t.Context(), "ci", "", time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	i.refresh()
+	if _, err := i.Caller(basic("alice", "ecila"), here); err != nil {
+		t.Fatal(err)
+	}
+	i.write(i.users, string(must(os.ReadFile(i.users))), "# another file\n") // what was remembered is forgotten
+	i.refresh()
+	for n := range 200 {
+		for _, user := range []string{"alice", "robot+ci"} {
+			stranger := netip.AddrFrom4([4]byte{198, 51, byte(n), 1})
+			_, _ = i.Caller(basic(user, strings.Repeat("x", n+1)), stranger)
+		}
+	}
+	for user, password := range map[string]string{"alice": "ecila", "robot+ci": secret} {
+		if _, err := i.Caller(basic(user, password), here); err != nil {
+			t.Errorf("%s, from where that has logged in before: %v", user, err)
+		}
+	}
+	_, err = i.Caller(basic("alice", "another guess"), netip.MustParseAddr("203.0.113.1"))
+	i.wants(err, because(TooManyAttempts))
+}
+
+func TestTokensOfManyScopesAreNotRemembered(t *testing.T) {
+	i := install(t, mem.New(time.Now))
+	var scopes []string
+	for n := range 30 {
+		scopes = append(scopes, "repository:"+strings.Repeat("x", 200+n)+":pull")
+	}
+	i.asks(i.token("alice", "ecila", scopes...), Pull, nginx, because(NarrowToken))
+	i.asks(i.token("alice", "ecila", pushes...), Push, teamA, nil)
+	if n := i.state.Load().tokens.Len(); n != 1 {
+		t.Errorf("%d tokens are remembered", n)
+	}
+}
+
+func TestAFileThatIsBeingWrittenIsLeftForTheNextTime(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	put := func(text string) {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := file{path: path, settle: func() {}}
+	for _, step := range []struct {
+		now, later string
+		want       string // empty: as before
+	}{
+		{"first", "first", "first"},
+		{"first", "first", ""},
+		{"half", "half and half", ""},
+		{"half and half", "half and half", "half and half"},
+		{"", "second", ""},
+		{"second", "second", "second"},
+	} {
+		put(step.now)
+		f.settle = func() { put(step.later) }
+		text, changed, err := f.read()
+		if err != nil || changed != (step.want != "") || changed && string(text) != step.want {
+			t.Errorf("%q, then %q: got %q, changed: %v, %v", step.now, step.later, text, changed, err)
+		}
+	}
+}
+
 func TestALoginForAnotherRegistryGoesOnPulling(t *testing.T) {
 	i := install(t, mem.New(time.Now))
 	token := i.token("hub-user", "hub-password", pulls...)

@@ -112,7 +112,9 @@ func (g *Guard) bearer(s *state, token string) (*Caller, error) {
 		if caller, err = g.verify(s, token); err != nil {
 			return nil, err
 		}
-		s.tokens.Add(key, caller)
+		if caller.small() {
+			s.tokens.Add(key, caller)
+		}
 	}
 	if !g.o.Now().Before(caller.expires) {
 		return nil, &Refusal{Reason: BadToken, Message: "the token has expired; log in again"}
@@ -160,7 +162,12 @@ func (s *state) mark(who Subject, now, latest time.Time) (mark string, expires t
 func (g *Guard) login(s *state, user, password string, from netip.Addr) (*Caller, error) {
 	key := g.remembered(user, password)
 	caller, known := s.logins.Get(key)
-	if !known {
+	_, isRobot := Subject(user).Robot()
+	switch {
+	case known:
+	case isRobot:
+		caller = g.robot(s, key, user, password)
+	default:
 		found, err, _ := s.checks.Do(string(key[:]), func() (any, error) { return g.check(s, key, user, password, from) })
 		if err != nil {
 			return nil, err
@@ -181,7 +188,22 @@ func (g *Guard) remembered(user, password string) (key sum) {
 	return key
 }
 
-// check looks at a password. It gives nil where that is wrong.
+// robot looks at a robot's secret. Nobody guesses those, and it takes no time: it neither counts as an attempt, by which a
+// stranger could keep a pipeline out, nor waits behind passwords. It gives nil where the secret is wrong.
+func (g *Guard) robot(s *state, key sum, user, secret string) *Caller {
+	name, _ := Subject(user).Robot()
+	now := g.o.Now()
+	if !s.robots.check(name, secret, now) {
+		return nil
+	}
+	_, expires, _ := s.robots.mark(name, now)
+	caller := &Caller{Subject: Subject(user), Proved: true, state: s, expires: expires}
+	s.logins.Add(key, caller)
+	g.o.Events.LoggedIn(caller.Subject)
+	return caller
+}
+
+// check looks at a user's password. It gives nil where that is wrong.
 func (g *Guard) check(s *state, key sum, user, password string, from netip.Addr) (*Caller, error) {
 	end, wait := g.attempts.begin(user, from)
 	if wait > 0 {
@@ -193,30 +215,16 @@ func (g *Guard) check(s *state, key sum, user, password string, from netip.Addr)
 		end(true) // nothing was tried
 		return nil, &Refusal{Reason: TooManyAttempts, Message: "too many logins at once; wait before the next one", After: time.Second}
 	}
-	caller := g.proved(s, user, password)
+	right := s.users.check(user, password)
 	g.checks.Release(1)
-	end(caller != nil)
-	s.logins.Add(key, caller)
-	if caller != nil {
+	end(right)
+	var caller *Caller
+	if right {
+		caller = &Caller{Subject: Subject(user), Proved: true, state: s}
 		g.o.Events.LoggedIn(caller.Subject)
 	}
+	s.logins.Add(key, caller)
 	return caller, nil
-}
-
-func (g *Guard) proved(s *state, user, password string) *Caller {
-	robot, isRobot := Subject(user).Robot()
-	if !isRobot {
-		if !s.users.check(user, password) {
-			return nil
-		}
-		return &Caller{Subject: Subject(user), Proved: true, state: s}
-	}
-	now := g.o.Now()
-	if !s.robots.check(robot, password, now) {
-		return nil
-	}
-	_, expires, _ := s.robots.mark(robot, now)
-	return &Caller{Subject: Subject(user), Proved: true, state: s, expires: expires}
 }
 
 // Refused counts a refusal that a client was told of.

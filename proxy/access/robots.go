@@ -105,6 +105,9 @@ func (b Robot) check(now time.Time) error {
 	return nil
 }
 
+// IsSecret reports whether that looks like a robot's secret, wherever it stands.
+func IsSecret(s string) bool { return strings.HasPrefix(s, secretPrefix) }
+
 func isRobotName(name string) bool {
 	for i, c := range []byte(name) {
 		letter := 'a' <= c && c <= 'z' || '0' <= c && c <= '9'

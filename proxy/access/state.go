@@ -7,14 +7,19 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/sync/singleflight"
 )
 
 const (
-	fileLimit       = 8 << 20
-	rememberedCount = 8192 // tokens, and as many logins: a few hundred bytes each
+	fileLimit  = 8 << 20
+	fileSettle = 50 * time.Millisecond // after which a file that is being written in place is another one
+
+	rememberedCount = 8192    // tokens, and as many logins
+	rememberedSize  = 1 << 10 // bytes of what one of them was asked for, about
+	grantSize       = 150     // bytes beside the name
 )
 
 // state is who and what there is at one time. It changes only in what it remembers of requests: a new state has forgotten
@@ -45,30 +50,44 @@ func newState(p *Policy, u *users, r robots, k *keys) *state {
 // file is a source on disk, as it was last read.
 type file struct {
 	path    string
+	settle  func() // waits as long as it takes to write such a file
 	text    []byte // nil: not read yet
 	mistake error  // in that text
 }
 
+func newFile(path string) file {
+	return file{path: path, settle: func() { time.Sleep(fileSettle) }}
+}
+
 // read gives the content, and whether it is another than the last time. Content is compared, not times: those of a mounted
-// secret may stay as they are.
+// secret may stay as they are. What is still being written is left for the next time.
 func (f *file) read() (text []byte, changed bool, err error) {
-	r, err := os.Open(f.path)
-	if err != nil {
-		return nil, false, err
+	text, err = readFile(f.path)
+	if err != nil || f.text != nil && bytes.Equal(f.text, text) {
+		return text, false, err
 	}
-	defer r.Close() // it was only read
-	text, err = io.ReadAll(io.LimitReader(r, fileLimit+1))
-	if err != nil {
-		return nil, false, err
-	}
-	if len(text) > fileLimit {
-		return nil, false, fmt.Errorf("%s has more than %d MiB", f.path, fileLimit>>20)
-	}
-	if f.text != nil && bytes.Equal(f.text, text) {
-		return text, false, nil
+	if f.text != nil {
+		f.settle()
+		again, err := readFile(f.path)
+		if err != nil || !bytes.Equal(again, text) {
+			return nil, false, err
+		}
 	}
 	f.text = append([]byte{}, text...)
 	return text, true, nil
+}
+
+func readFile(path string) ([]byte, error) {
+	r, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close() // it was only read
+	text, err := io.ReadAll(io.LimitReader(r, fileLimit+1))
+	if len(text) > fileLimit {
+		return nil, fmt.Errorf("%s has more than %d MiB", path, fileLimit>>20)
+	}
+	return text, err
 }
 
 // begin makes the first state.

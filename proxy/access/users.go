@@ -123,7 +123,7 @@ func reservedName(name string) bool {
 	case "everyone", "users", "robots", "anonymous":
 		return true
 	}
-	return strings.HasPrefix(name, robotPrefix) || strings.HasPrefix(name, "@")
+	return strings.HasPrefix(name, robotPrefix) || strings.HasPrefix(name, secretPrefix) || strings.HasPrefix(name, "@")
 }
 
 // bcryptCost checks a hash as far as it can be without the password. bcrypt itself looks at less, and later.
