@@ -100,7 +100,7 @@ func (c *call) challenge(problem string) string {
 	switch {
 	case c.req.Name != "":
 		challenge += fmt.Sprintf(`,scope="repository:%s:%s"`, c.req.Name, c.wanted())
-	case c.req.Kind == KindCatalog:
+	case c.req.Kind == KindCatalog || c.req.Kind == KindSearch:
 		challenge += `,scope="registry:catalog:*"`
 	}
 	if problem == "" && c.caller != nil && c.caller.Proved {

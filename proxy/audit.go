@@ -16,7 +16,7 @@ func (c *call) auditLogin(user string, token access.Token, err error) {
 		return
 	}
 	client, _ := c.client()
-	e := access.Entry{Who: access.Subject(clip([]byte(user))), From: client, Action: loginAction, Allowed: err == nil && !token.Failed}
+	e := access.Entry{Who: claimed(user), From: client, Action: loginAction, Allowed: err == nil && !token.Failed}
 	switch {
 	case err != nil:
 		e.Why = err.Error()
@@ -43,13 +43,13 @@ func (c *call) audit() {
 		return
 	}
 	client, _ := c.client()
-	e := access.Entry{From: client, Action: access.Pull.String(), What: strings.Clone(c.req.Name), Digest: c.made, Allowed: c.failure == nil}
+	e := access.Entry{From: client, Action: access.Pull.String(), What: strings.Clone(c.req.Name), Digest: c.made, Tags: c.moved, Allowed: c.failure == nil}
 	if c.req.Kind != KindUpload {
 		e.Ref = strings.Clone(c.req.Ref)
 	}
 	switch {
 	case c.caller == nil: // nobody was found by the credential
-		e.Action, e.Who = loginAction, c.claimed()
+		e.Action, e.Who = loginAction, c.claimant()
 	case changing:
 		e.Action, e.Who = c.action().String(), c.caller.Subject
 	default:
@@ -61,10 +61,21 @@ func (c *call) audit() {
 	c.server.o.Audit(e)
 }
 
-// claimed is who somebody said to be, in vain.
-func (c *call) claimed() access.Subject {
-	_, credential, _ := strings.Cut(view(c.ctx.Request.Header.Peek("Authorization")), " ")
-	user, _, _ := access.ParseBasic(credential)
+// claimant is who somebody said to be, in vain. A credential that is no user name with a password tells nobody.
+func (c *call) claimant() access.Subject {
+	scheme, credential, _ := strings.Cut(view(c.ctx.Request.Header.Peek("Authorization")), " ")
+	user, _, ok := access.ParseBasic(credential)
+	if !ok || !strings.EqualFold(scheme, "Basic") {
+		return access.Anonymous
+	}
+	return claimed(user)
+}
+
+// claimed leaves out what people put into the place of the name by mistake.
+func claimed(user string) access.Subject {
+	if access.IsSecret(user) {
+		return access.Anonymous
+	}
 	return access.Subject(clip([]byte(user)))
 }
 

@@ -33,6 +33,7 @@ type call struct {
 	failure    *Error          // the answer, where it is one
 	refusal    *access.Refusal // the reason of failure, where it is one
 	made       string          // digest of what was pushed
+	moved      []string        // tags that were moved, where the path names none
 
 	scratch []byte // for header values; kept from call to call
 }

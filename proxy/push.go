@@ -51,6 +51,7 @@ func (c *call) pushManifest(push hosted.ManifestPush) error {
 		return err
 	}
 	if c.req.ByDigest() {
+		c.moved = push.Tags
 		for _, tag := range push.Tags {
 			c.add(headerTag, tag)
 		}

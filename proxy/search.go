@@ -49,6 +49,9 @@ func (c *call) search() error {
 	}
 	c.home.Registry = registry
 	c.scope(c.ns != "")
+	if err := c.caller.MayList(); err != nil {
+		return err
+	}
 	if c.server.o.Registries[registry].Private && c.caller.Subject == access.Anonymous {
 		return c.notForEverybody(registry, "what it has")
 	}
@@ -58,7 +61,7 @@ func (c *call) search() error {
 	if err := f.here(ctx); err != nil {
 		return err
 	}
-	if page*int64(n) > int64(len(f.results)) {
+	if page*int64(n) > int64(len(f.results)) && c.caller.Any(false) {
 		f.upstream(ctx)
 	}
 	from := min((page-1)*int64(n), int64(len(f.results)))

@@ -10,7 +10,7 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-const formLimit = 64 << 10 // bytes of a request for a token
+const formLimit = 8 << 10 // bytes of a request for a token. Everybody may send one, and it is read into memory
 
 // tokenAnswer is that of the token specification of the registries and of OAuth2. Clients read either of the two names.
 type tokenAnswer struct {
@@ -75,7 +75,7 @@ func (c *call) form() (*fasthttp.Args, error) {
 		return nil, err
 	}
 	if len(text) > formLimit {
-		return nil, &Error{Code: CodeSizeInvalid, Status: http.StatusRequestEntityTooLarge, Message: "a request for a token has 64 KiB at most"}
+		return nil, &Error{Code: CodeSizeInvalid, Status: http.StatusRequestEntityTooLarge, Message: "a request for a token has 8 KiB at most; more scopes go by GET"}
 	}
 	form := new(fasthttp.Args)
 	form.ParseBytes(text)

@@ -49,8 +49,8 @@ func (a *application) warnOfModes(c Config) {
 		others         fs.FileMode // what they should not have
 		can            string
 	}{
-		{"HTPASSWD", c.Htpasswd, 0o077, "read or change"},
-		{"TOKEN_KEY", c.TokenKey, 0o077, "read or change"},
+		{"HTPASSWD", c.Htpasswd, 0o007, "read or change"},
+		{"TOKEN_KEY", c.TokenKey, 0o007, "read or change"},
 		{"POLICY", c.Policy, 0o022, "change"},
 	} {
 		if f.path == "" {
