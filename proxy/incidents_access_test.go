@@ -149,7 +149,7 @@ func TestCVE_2026_34040_WhatCannotBeReadIsRefused(t *testing.T) {
 // halfClosed is raw by a client that has nothing more to say, and may not be listened to any more.
 func (f *fortress) halfClosed(request string) string {
 	f.t.Helper()
-	c := f.dial(f.t)
+	c := f.connect()
 	defer c.Close()
 	_, _ = io.WriteString(c, request) // the answer may come before the end
 	_ = c.CloseWrite()

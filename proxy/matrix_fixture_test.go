@@ -2,8 +2,10 @@ package proxy
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -29,7 +31,7 @@ import (
 // fortress is a server with users, robots, a policy, and something in every place.
 type fortress struct {
 	*running
-	t      *testing.T
+	t      testing.TB
 	guard  *access.Guard
 	store  *mem.Store // of what is hosted
 	keys   *mem.Store // of keys and robots
@@ -93,16 +95,30 @@ func (f *fortress) now() time.Time { return time.Now().Add(time.Duration(f.later
 
 func build(t *testing.T, change func(*Options)) *fortress {
 	t.Helper()
+	f, cached, set := found(t)
+	f.http = &http.Transport{DisableCompression: true}
+	t.Cleanup(f.http.CloseIdleConnections)
+	f.running = start(t, cached, func(o *Options) {
+		set(o)
+		if change != nil {
+			change(o)
+		}
+	})
+	return f
+}
+
+// found is a fortress without its server, the cache behind it, and what makes the options of its server.
+func found(t testing.TB) (*fortress, *fakeCache, func(*Options)) {
+	t.Helper()
 	f := &fortress{
 		t: t, store: mem.New(time.Now), keys: mem.New(time.Now), secret: t.TempDir(), later: new(atomic.Int64), asked: new(atomic.Int64), entries: new(entries),
-		tokens: map[string]string{}, http: &http.Transport{DisableCompression: true},
+		tokens: map[string]string{},
 	}
-	t.Cleanup(f.http.CloseIdleConnections)
 	f.writeUsers(matrixUsers...)
 	f.write("policy.yaml", matrixPolicy)
 	fill, cached := f.fill()
 	f.guard = f.open("", f.keys)
-	f.running = start(t, cached, func(o *Options) {
+	return f, cached, func(o *Options) {
 		o.Access, o.Audit, o.Hosted, o.Now = f.guard, f.entries.add, fill, f.now
 		o.Names = Names{
 			Default: "docker.io", Upstreams: []string{"docker.io", "gcr.io", "corp.example"}, Hosted: []string{"team", "public", "vault"},
@@ -114,11 +130,20 @@ func build(t *testing.T, change func(*Options)) *fortress {
 		o.Public = func(context.Context, Repository, string) (bool, error) { f.asked.Add(1); return false, nil }
 		o.Manifests = watchedManifests{fakeManifests{cached}, f.asked}
 		o.Blobs = watchedBlobs{fakeBlobs{cached}, f.asked}
-		if change != nil {
-			change(o)
-		}
-	})
-	return f
+	}
+}
+
+// connect is for requests that no client library sends.
+func (f *fortress) connect() *net.TCPConn {
+	f.t.Helper()
+	c, err := net.DialTimeout("tcp", f.addr, 10*time.Second)
+	if err == nil {
+		err = c.SetDeadline(time.Now().Add(20 * time.Second))
+	}
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return c.(*net.TCPConn)
 }
 
 // open makes a guard of the fortress' files. Its tokens are good for its service and its store's keys only.
@@ -271,8 +296,12 @@ func (f *fortress) token(user, password string, scopes ...string) string {
 	if r.StatusCode != 200 {
 		f.t.Fatalf("a token of %q: %s", user, r.text())
 	}
-	f.tokens[key] = tokenOf(f.t, r.body).Token
-	return f.tokens[key]
+	var answer tokenAnswer
+	if err := json.Unmarshal([]byte(r.body), &answer); err != nil {
+		f.t.Fatal(err)
+	}
+	f.tokens[key] = answer.Token
+	return answer.Token
 }
 
 func digestOf(b []byte) string { return digest.FromBytes(b).String() }

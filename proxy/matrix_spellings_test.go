@@ -151,7 +151,7 @@ func (f *fortress) written(t *testing.T, p place, way spelled, rest string, i id
 // raw writes a request as it is, and gives what comes back.
 func (f *fortress) raw(request string) string {
 	f.t.Helper()
-	c := f.dial(f.t)
+	c := f.connect()
 	defer c.Close()
 	if _, err := io.WriteString(c, request); err != nil {
 		f.t.Fatal(err)

@@ -140,6 +140,9 @@ func (f *fortress) holds(i identity, p place, r request) {
 		f.t.Errorf("%s: %d, and nobody was asked", what, got.StatusCode)
 	}
 	f.leaksNothing(what, i.who, got)
+	if kept := got.Header.Get("Cache-Control"); strings.Contains(kept, "max-age") && !strings.Contains(kept, "private") && (p.hosted() || p.lent || !p.may("", 'p')) {
+		f.t.Errorf("%s: a proxy on the way may keep it for everybody: %s", what, kept)
+	}
 	if challenge := got.Header.Get("Www-Authenticate"); (status == http.StatusUnauthorized) != (challenge != "") {
 		f.t.Errorf("%s: %d with the challenge %q", what, status, challenge)
 	}
