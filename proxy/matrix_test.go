@@ -110,10 +110,15 @@ func (p place) keepsOut(path string) bool {
 
 func TestEveryIdentityOnEveryRouteWithEveryVerb(t *testing.T) {
 	f := build(t, nil)
+	// One of each kind: the race detector makes requests slow, and each runs alone.
+	underRace := map[string]bool{"team/app": true, "public/app": true, "vault/abs": true, "hidden/app": true, "library/nginx": true, "corp.example/ours/app": true, "team2/xmrig": true}
 	noVerb := map[string]bool{"team/app": true, "vault/abs": true, "library/nginx": true}
 	forBad := map[string]string{"team/app": "pud", "library/nginx": "p"} // what is tried by credentials that are no good
 	for _, i := range f.identities(t) {
 		for _, p := range places {
+			if raceEnabled && !underRace[p.spelled] {
+				continue
+			}
 			for _, r := range requests(p) {
 				if i.bad && strings.IndexByte(forBad[p.spelled], r.needs) >= 0 || !i.bad && (r.needs != 0 || noVerb[p.spelled]) {
 					f.holds(i, p, r)

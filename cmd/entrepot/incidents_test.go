@@ -263,7 +263,7 @@ func TestCVE_2026_4404_CVE_2023_27584_AnInstallationBeginsWithNobody(t *testing.
 	for range 2 {
 		data := t.TempDir()
 		r := start(t, "DATA="+data, "HTPASSWD="+emptyFile(t))
-		for user, password := range map[string]string{"admin": "admin", "alice": "", "root": "root", "entrepot": "entrepot", "robot+ci": "", "": ""} {
+		for user, password := range map[string]string{"admin": "admin", "robot+ci": "", "": ""} {
 			if code := r.login(user, password); code != http.StatusUnauthorized {
 				t.Errorf("%q: %d", user, code)
 			}
