@@ -1,6 +1,5 @@
 // Package access decides who may do what. Users (htpasswd) and robots log in and get tokens that live for minutes; one policy
-// says what each of them, and everybody else, may do with which repository. It knows no HTTP: proxy asks it before anything
-// else is touched.
+// says what each of them, and everybody else, may do with which repository. Proxy asks it before anything else is touched.
 package access
 
 import (

@@ -30,11 +30,20 @@ type attempts struct {
 	mu        sync.Mutex // guards all buckets
 	addresses *buckets[netip.Prefix]
 	names     *buckets[uint64] // by the hash of the name: a name that is asked for may be long
-	known     *simplelru.LRU[login, struct{}]
+	known     *buckets[login]
 }
 
-// login is from where a name has logged in. There it is not bound by what others guess elsewhere, or any stranger could keep
-// it out.
+// outcome is what came of an attempt.
+type outcome uint8
+
+const (
+	isWrong outcome = iota // the only one that counts
+	isRight
+	isUntried // the password was not looked at
+)
+
+// login is a name from somewhere. Where it has succeeded before, it is counted apart: what strangers guess elsewhere, or
+// of other names, keeps nobody out.
 type login struct {
 	network netip.Prefix
 	name    uint64
@@ -45,41 +54,46 @@ func newAttempts(now func() time.Time) *attempts {
 		now: now, seed: maphash.MakeSeed(),
 		addresses: newBuckets[netip.Prefix](addressEvery, addressBurst),
 		names:     newBuckets[uint64](nameEvery, nameBurst),
-		known:     newLRU[login, struct{}](),
+		known:     newBuckets[login](nameEvery, nameBurst),
 	}
 }
 
 // begin takes an attempt before the password is looked at. wait > 0: there are none left, and after that time there is one;
 // end is nil. Else end is called once, when it is known whether the password was right: then it did not count. Until then it
 // counts as wrong, so that guesses at the same time are no more than guesses one by one.
-func (a *attempts) begin(user string, from netip.Addr) (end func(ok bool), wait time.Duration) {
-	network, name := networkOf(from), maphash.String(a.seed, user)
+func (a *attempts) begin(user string, from netip.Addr) (end func(outcome), wait time.Duration) {
+	of := login{networkOf(from), maphash.String(a.seed, user)}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := a.now()
-	byAddress := a.addresses.of(network)
-	if wait := byAddress.wait(now); wait > 0 {
-		return nil, wait
+	counted := a.countedBy(of)
+	for _, b := range counted {
+		if wait := b.wait(now); wait > 0 {
+			return nil, wait
+		}
 	}
-	byName := a.names.of(name)
-	if _, before := a.known.Get(login{network, name}); before {
-		byName = a.names.unbound()
+	for _, b := range counted {
+		b.underWay++
 	}
-	if wait := byName.wait(now); wait > 0 {
-		return nil, wait
-	}
-	byAddress.underWay++
-	byName.underWay++
-	return func(ok bool) {
+	return func(came outcome) {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		now := a.now()
-		byAddress.end(ok, now)
-		byName.end(ok, now)
-		if ok {
-			a.known.Add(login{network, name}, struct{}{})
+		for _, b := range counted {
+			b.end(came == isWrong, now)
+		}
+		if came == isRight {
+			a.known.of(of)
 		}
 	}, 0
+}
+
+// countedBy gives the buckets of a login. a.mu is held.
+func (a *attempts) countedBy(of login) []*bucket {
+	if a.known.used.Contains(of) {
+		return []*bucket{a.known.of(of)}
+	}
+	return []*bucket{a.addresses.of(of.network), a.names.of(of.name)}
 }
 
 // networkOf is what one host may choose its address from: of IPv6 that is a /64 at least.
@@ -101,20 +115,11 @@ type buckets[K comparable] struct {
 }
 
 func newBuckets[K comparable](every time.Duration, burst int) *buckets[K] {
-	return &buckets[K]{used: newLRU[K, *bucket](), every: every, burst: burst}
-}
-
-func newLRU[K comparable, V any]() *simplelru.LRU[K, V] {
-	used, err := simplelru.NewLRU[K, V](countedLogins, nil)
+	used, err := simplelru.NewLRU[K, *bucket](countedLogins, nil)
 	if err != nil {
 		panic(err) // countedLogins is positive
 	}
-	return used
-}
-
-// unbound is a bucket of its own, which is always full.
-func (b *buckets[K]) unbound() *bucket {
-	return &bucket{left: rate.NewLimiter(rate.Inf, b.burst), every: b.every}
+	return &buckets[K]{used: used, every: every, burst: burst}
 }
 
 func (b *buckets[K]) of(key K) *bucket {
@@ -143,9 +148,9 @@ func (b *bucket) wait(now time.Time) time.Duration {
 	return time.Duration(missing * float64(b.every))
 }
 
-func (b *bucket) end(ok bool, now time.Time) {
+func (b *bucket) end(counts bool, now time.Time) {
 	b.underWay--
-	if !ok {
+	if counts {
 		b.left.ReserveN(now, 1) // unlike AllowN, also where rounding has left it a little short
 	}
 }

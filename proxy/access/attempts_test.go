@@ -30,7 +30,7 @@ func (g *guesses) wrong(n int, user, from string) {
 		if wait > 0 {
 			g.t.Fatalf("guess %d of %d has to wait for %v", i+1, n, wait)
 		}
-		end(false)
+		end(isWrong)
 	}
 }
 
@@ -41,7 +41,7 @@ func (g *guesses) wantWait(user, from string, want time.Duration) {
 		g.t.Fatalf("%.20q from %s waits for %v, want %v", user, from, wait, want)
 	}
 	if end != nil {
-		end(true)
+		end(isUntried)
 	}
 }
 
@@ -85,7 +85,26 @@ func TestWhoIsRefusedByNameHasUsedNothingOfTheAddress(t *testing.T) {
 	g.wrong(addressBurst, "bob", "192.0.2.100")
 }
 
+// right logs in.
+func (g *guesses) right(user, from string) {
+	g.t.Helper()
+	end, wait := g.begin(user, netip.MustParseAddr(from))
+	if wait > 0 {
+		g.t.Fatalf("who knows the password has to wait for %v", wait)
+	}
+	end(isRight)
+}
+
 func TestRightPasswordsDoNotCount(t *testing.T) {
+	g := newGuesses(t)
+	for range 10 * nameBurst {
+		g.right("alice", "192.0.2.1")
+	}
+	g.wrong(addressBurst, "bob", "192.0.2.1")
+	g.wantWait("bob", "192.0.2.1", 3*time.Second)
+}
+
+func TestWhatWasNotTriedDoesNotCount(t *testing.T) {
 	g := newGuesses(t)
 	for range 10 * nameBurst {
 		g.wantWait("alice", "192.0.2.1", 0)
@@ -94,10 +113,22 @@ func TestRightPasswordsDoNotCount(t *testing.T) {
 	g.wantWait("alice", "192.0.2.1", 3*time.Second)
 }
 
+func TestWhereANameHasLoggedInItIsCountedApart(t *testing.T) {
+	g := newGuesses(t)
+	g.right("alice", "192.0.2.1")
+	g.wrong(addressBurst, "bob", "192.0.2.1")
+	for i := range nameBurst {
+		g.wrong(1, "alice", fmt.Sprintf("198.51.100.%d", i))
+	}
+	g.wantWait("alice", "198.51.100.200", 10*time.Second)
+	g.wrong(nameBurst, "alice", "192.0.2.1")
+	g.wantWait("alice", "192.0.2.1", 10*time.Second)
+}
+
 func TestGuessesUnderWayCount(t *testing.T) {
 	g := newGuesses(t)
 	from := netip.MustParseAddr("192.0.2.1")
-	var ends []func(bool)
+	var ends []func(outcome)
 	for range addressBurst {
 		end, wait := g.begin("alice", from)
 		if wait > 0 {
@@ -106,11 +137,11 @@ func TestGuessesUnderWayCount(t *testing.T) {
 		ends = append(ends, end)
 	}
 	g.wantWait("alice", "192.0.2.1", 3*time.Second)
-	ends[0](true)
+	ends[0](isUntried)
 	g.wrong(1, "alice", "192.0.2.1")
 	g.wantWait("alice", "192.0.2.1", 3*time.Second)
 	for _, end := range ends[1:] {
-		end(true)
+		end(isUntried)
 	}
 	g.wrong(addressBurst-1, "alice", "192.0.2.1")
 	g.wantWait("alice", "192.0.2.1", 3*time.Second)
@@ -161,7 +192,7 @@ func TestGuessesFromNoAddressShareOne(t *testing.T) {
 		if wait > 0 {
 			t.Fatalf("waits for %v", wait)
 		}
-		end(false)
+		end(isWrong)
 	}
 	if _, wait := g.begin("bob", netip.Addr{}); wait != 3*time.Second {
 		t.Errorf("waits for %v", wait)
@@ -195,7 +226,7 @@ func TestGuessesEndAtTheSameTime(t *testing.T) {
 				t.Errorf("waits for %v", wait)
 				return
 			}
-			end(true)
+			end(isUntried)
 		})
 	}
 	ended.Wait()
@@ -218,7 +249,7 @@ func TestParallelGuessesAreNoMoreThanOthers(t *testing.T) {
 				mu.Lock()
 				began++
 				mu.Unlock()
-				end(false)
+				end(isWrong)
 			}
 		})
 	}

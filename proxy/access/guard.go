@@ -16,8 +16,8 @@ import (
 	"github.com/entrepot/entrepot/storage"
 )
 
-// Whoever is revoked has no more than these two: the time between two looks at files and store, and what one look may take
-// where the store hangs.
+// Whoever is revoked has at most two times between looks at files and store, and what one look may take where the store
+// hangs.
 const (
 	refreshEvery = 5 * time.Second
 	storeTime    = 5 * time.Second
@@ -25,7 +25,7 @@ const (
 
 // Events are told from whatever goroutine it happens in, and must not wait.
 type Events interface {
-	LoggedIn(as Subject)             // by a password that was looked at, not by one that is remembered
+	LoggedIn(as Subject)             // by a password that was looked at: once for as long as it is remembered, robots each time
 	Refused(r Reason)                // a login, or a request
 	Reloaded(what string, err error) // changed content was read; what is one of Sources
 }
@@ -89,6 +89,7 @@ type Guard struct {
 	o        Options
 	robots   *Robots
 	attempts *attempts
+	daemons  *attempts           // of those who only pull: see check
 	checks   *semaphore.Weighted // of passwords, which take a processor for a while
 	memory   []byte              // key of the hash by which logins are remembered
 	state    atomic.Pointer[state]
@@ -107,9 +108,9 @@ func Open(ctx context.Context, o Options) (*Guard, error) {
 		return nil, err
 	}
 	g := &Guard{
-		o: o, robots: NewRobots(o.Store, o.Now, o.Random), attempts: newAttempts(o.Now), told: map[string]string{},
+		o: o, robots: NewRobots(o.Store, o.Now, o.Random), attempts: newAttempts(o.Now), daemons: newAttempts(o.Now), told: map[string]string{},
 		checks: semaphore.NewWeighted(int64(max(1, runtime.GOMAXPROCS(0)-1))), memory: make([]byte, 32),
-		users: newFile(o.Htpasswd), policy: newFile(o.Policy), keyFile: newFile(o.TokenKey),
+		users: file{path: o.Htpasswd}, policy: file{path: o.Policy}, keyFile: file{path: o.TokenKey},
 	}
 	if _, err := io.ReadFull(o.Random, g.memory); err != nil {
 		return nil, err

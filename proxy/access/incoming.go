@@ -74,6 +74,9 @@ func (r *policyReader) incoming(n *node) []rule {
 		}
 		next.tags, next.why = r.tags(fields[fieldTags]), r.because(&next, fields[fieldBecause])
 		patterns := r.patterns(item, cmp.Or(fields[fieldAllow], fields[fieldDeny]), checkUpstream)
+		if r.tooMany(item, sectionIncoming, len(before)+len(patterns)) {
+			break
+		}
 		for _, p := range patterns {
 			r.shadowed(p, &next, before)
 			next.forms = append(next.forms, upstreamForms(p.Value, p.Value, r.upstreams)...)
@@ -81,7 +84,6 @@ func (r *policyReader) incoming(n *node) []rule {
 		for _, p := range patterns {
 			before = append(before, standing{line: item.Line, pattern: p.Value, rule: &next})
 		}
-		r.limit(item, sectionIncoming, len(before))
 		all = append(all, next)
 	}
 	return all

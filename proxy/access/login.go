@@ -31,7 +31,7 @@ type Token struct {
 	Issued  time.Time
 	Expires time.Time
 	Subject Subject // who was logged in
-	Failed  bool    // a login was tried and is wrong
+	Failed  error   // why the login did not succeed; the token is then one of nobody in particular
 }
 
 // Login gives a token. A *Refusal where user and password are wrong, unless nothing but pulling is asked for: then it is a
@@ -47,20 +47,22 @@ func (g *Guard) Login(r LoginRequest) (Token, error) {
 		return Token{}, ErrNoKeys
 	}
 	c := claims{Grants: grants, Issued: now, Expires: now.Add(TokenLife)}
+	var failed error
 	if r.User != "" || r.Password != "" {
-		caller, err := g.login(s, r.User, r.Password, r.From)
+		pulls := onlyPulls(grants)
+		caller, err := g.login(s, r.User, r.Password, r.From, pulls)
 		switch {
 		case err == nil:
 			c.Subject = caller.Subject
 			c.Mark, c.Expires = s.mark(caller.Subject, now, c.Expires)
-		case onlyPulls(grants):
-			c.Failed = true
+		case pulls:
+			failed, c.Failed = err, true
 		default:
 			return Token{}, err
 		}
 	}
 	text, err := s.keys.sign(c, g.o.Service, g.o.Random)
-	return Token{Text: text, Issued: now, Expires: c.Expires, Subject: c.Subject, Failed: c.Failed}, err
+	return Token{Text: text, Issued: now, Expires: c.Expires, Subject: c.Subject, Failed: failed}, err
 }
 
 // onlyPulls reports whether there is something to be pulled and nothing else to be done.
@@ -73,38 +75,29 @@ func onlyPulls(grants []Grant) bool {
 	return len(grants) > 0
 }
 
-// Caller finds who sends a request, by its Authorization header, of which it keeps nothing. An empty one is nobody in
-// particular; one that proves nothing is a *Refusal.
-func (g *Guard) Caller(authorization string, from netip.Addr) (*Caller, error) {
-	s := g.state.Load()
-	if authorization == "" || !g.Closed() {
-		return s.anonymous, nil
-	}
-	scheme, credential, _ := strings.Cut(authorization, " ")
-	switch {
-	case strings.EqualFold(scheme, "Bearer"):
-		return g.bearer(s, credential)
-	case strings.EqualFold(scheme, "Basic"):
-		user, password, ok := ParseBasic(credential)
-		if !ok {
-			break
-		}
-		return g.login(s, user, password, from)
-	}
-	return nil, &Refusal{Reason: BadToken, Message: "the Authorization header is neither a bearer token nor a user name and password"}
-}
-
 // ParseBasic reads the credential of the Basic scheme (RFC 7617).
 func ParseBasic(credential string) (user, password string, ok bool) {
 	text, err := base64.StdEncoding.DecodeString(strings.TrimSpace(credential))
 	if err != nil {
 		return "", "", false
 	}
-	return strings.Cut(string(text), ":")
+	if user, password, ok = strings.Cut(string(text), ":"); !ok {
+		return "", "", false
+	}
+	return user, password, true
 }
 
-// bearer finds whose a token is.
-func (g *Guard) bearer(s *state, token string) (*Caller, error) {
+// Anybody is a caller who has sent no credential.
+func (g *Guard) Anybody() *Caller { return g.state.Load().anonymous }
+
+// Basic finds whose user name and password these are; a *Refusal where they are nobody's.
+func (g *Guard) Basic(user, password string, from netip.Addr) (*Caller, error) {
+	return g.login(g.state.Load(), user, password, from, false)
+}
+
+// Bearer finds whose a token is, and keeps nothing of it; a *Refusal where it is nobody's.
+func (g *Guard) Bearer(token string) (*Caller, error) {
+	s := g.state.Load()
 	key := sum(sha256.Sum256(viewBytes(token)))
 	caller, known := s.tokens.Get(key)
 	if !known {
@@ -147,7 +140,7 @@ func (g *Guard) verify(s *state, token string) (*Caller, error) {
 func (s *state) mark(who Subject, now, latest time.Time) (mark string, expires time.Time) {
 	robot, isRobot := who.Robot()
 	if !isRobot {
-		mark, _ = s.users.mark(string(who))
+		mark, _ = s.accounts.users.mark(string(who))
 		return mark, latest
 	}
 	mark, ends, ok := s.robots.mark(robot, now)
@@ -157,27 +150,39 @@ func (s *state) mark(who Subject, now, latest time.Time) (mark string, expires t
 	return mark, latest
 }
 
-// login looks at a user name and a password, once for as long as nothing changes. A guess that is repeated is no further
-// attempt: daemons repeat theirs with every pull.
-func (g *Guard) login(s *state, user, password string, from netip.Addr) (*Caller, error) {
-	key := g.remembered(user, password)
-	caller, known := s.logins.Get(key)
-	_, isRobot := Subject(user).Robot()
-	switch {
-	case known:
-	case isRobot:
-		caller = g.robot(s, key, user, password)
-	default:
-		found, err, _ := s.checks.Do(string(key[:]), func() (any, error) { return g.check(s, key, user, password, from) })
-		if err != nil {
+// login finds whose a user name and a password are. Robots' secrets are nothing that anybody guesses, and take no time: they
+// neither count as attempts, by which a stranger could keep a pipeline out, nor wait behind passwords.
+func (g *Guard) login(s *state, user, password string, from netip.Addr, pulls bool) (*Caller, error) {
+	who := Subject(user)
+	ok := false
+	if robot, isRobot := who.Robot(); isRobot {
+		if ok = s.robots.check(robot, password, g.o.Now()); ok {
+			g.o.Events.LoggedIn(who)
+		}
+	} else {
+		var err error
+		if ok, err = g.password(s.accounts, user, password, from, pulls); err != nil {
 			return nil, err
 		}
-		caller = found.(*Caller)
 	}
-	if caller == nil || !caller.expires.IsZero() && !g.o.Now().Before(caller.expires) {
+	if !ok {
 		return nil, &Refusal{Reason: WrongLogin, Message: "the user name or the password is wrong"}
 	}
-	return caller, nil
+	return &Caller{Subject: who, Proved: true, state: s}, nil
+}
+
+// password looks at a user's password, once for as long as the users stay the same. A guess that is repeated is no further
+// attempt: daemons repeat theirs with every pull. Several connections of a client log in all at once.
+func (g *Guard) password(a *accounts, user, password string, from netip.Addr, pulls bool) (ok bool, err error) {
+	key := g.remembered(user, password)
+	if ok, known := a.logins.Get(key); known {
+		return ok, nil
+	}
+	found, err, _ := a.checks.Do(string(key[:]), func() (any, error) { return g.check(a, key, user, password, from, pulls) })
+	if err != nil {
+		return false, err
+	}
+	return found.(bool), nil
 }
 
 // remembered is by what a login is remembered. Without the key, which is this process's alone, it tells nothing.
@@ -188,43 +193,33 @@ func (g *Guard) remembered(user, password string) (key sum) {
 	return key
 }
 
-// robot looks at a robot's secret. Nobody guesses those, and it takes no time: it neither counts as an attempt, by which a
-// stranger could keep a pipeline out, nor waits behind passwords. It gives nil where the secret is wrong.
-func (g *Guard) robot(s *state, key sum, user, secret string) *Caller {
-	name, _ := Subject(user).Robot()
-	now := g.o.Now()
-	if !s.robots.check(name, secret, now) {
-		return nil
+// check counts an attempt, and looks at a password. Those of mirrors' daemons are counted apart: a hall of them, each with a
+// login of its own for another registry, keeps nobody from logging in here.
+func (g *Guard) check(a *accounts, key sum, user, password string, from netip.Addr, pulls bool) (ok bool, err error) {
+	counted := g.attempts
+	if pulls {
+		counted = g.daemons
 	}
-	_, expires, _ := s.robots.mark(name, now)
-	caller := &Caller{Subject: Subject(user), Proved: true, state: s, expires: expires}
-	s.logins.Add(key, caller)
-	g.o.Events.LoggedIn(caller.Subject)
-	return caller
-}
-
-// check looks at a user's password. It gives nil where that is wrong.
-func (g *Guard) check(s *state, key sum, user, password string, from netip.Addr) (*Caller, error) {
-	end, wait := g.attempts.begin(user, from)
+	end, wait := counted.begin(user, from)
 	if wait > 0 {
-		return nil, &Refusal{Reason: TooManyAttempts, Message: "too many failed logins; wait before the next one", After: wait}
+		return false, &Refusal{Reason: TooManyAttempts, Message: "too many failed logins; wait before the next one", After: wait}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), checkPatience)
 	defer cancel()
 	if err := g.checks.Acquire(ctx, 1); err != nil {
-		end(true) // nothing was tried
-		return nil, &Refusal{Reason: TooManyAttempts, Message: "too many logins at once; wait before the next one", After: time.Second}
+		end(isUntried)
+		return false, &Refusal{Reason: TooManyAttempts, Message: "too many logins at once; wait before the next one", After: time.Second}
 	}
-	right := s.users.check(user, password)
+	ok = a.users.check(user, password)
 	g.checks.Release(1)
-	end(right)
-	var caller *Caller
-	if right {
-		caller = &Caller{Subject: Subject(user), Proved: true, state: s}
-		g.o.Events.LoggedIn(caller.Subject)
+	a.logins.Add(key, ok)
+	if !ok {
+		end(isWrong)
+		return false, nil
 	}
-	s.logins.Add(key, caller)
-	return caller, nil
+	end(isRight)
+	g.o.Events.LoggedIn(Subject(user))
+	return true, nil
 }
 
 // Refused counts a refusal that a client was told of.

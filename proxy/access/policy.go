@@ -10,8 +10,8 @@ import (
 
 const (
 	maxPolicyText = 1 << 20
-	maxPatterns   = 10_000 // of a section: a request may look at all of them
-	maxBecause    = 200    // bytes
+	maxPatterns   = 1000 // of a section: a request may look at all of them
+	maxBecause    = 200  // bytes
 )
 
 // The sections of a policy.
@@ -146,6 +146,9 @@ func (r *policyReader) entries(n *node, section string, check func(string, []str
 		fields := r.fields(item, "an entry of "+section, known...)
 		e := entry{line: item.Line}
 		patterns := r.patterns(item, fields[fieldRepositories], check)
+		if r.tooMany(item, section, len(before)+len(patterns)) {
+			break
+		}
 		for _, p := range patterns {
 			r.shadowed(p, nil, before)
 			e.forms = append(e.forms, r.forms(p.Value, section)...)
@@ -156,7 +159,6 @@ func (r *policyReader) entries(n *node, section string, check func(string, []str
 		for _, p := range patterns {
 			before = append(before, standing{line: item.Line, pattern: p.Value})
 		}
-		r.limit(item, section, len(before))
 		all = append(all, e)
 	}
 	return all

@@ -157,10 +157,11 @@ func (r *policyReader) shadowed(n *node, of *rule, before []standing) {
 	}
 }
 
-func (r *policyReader) limit(n *node, section string, patterns int) {
+func (r *policyReader) tooMany(n *node, section string, patterns int) bool {
 	if patterns > maxPatterns {
 		r.mistake(n, "%s has more than %d patterns", section, maxPatterns)
 	}
+	return patterns > maxPatterns
 }
 
 // policyDocument gives the root of the only document.

@@ -7,15 +7,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/sync/singleflight"
 )
 
 const (
-	fileLimit  = 8 << 20
-	fileSettle = 50 * time.Millisecond // after which a file that is being written in place is another one
+	fileLimit = 8 << 20
 
 	rememberedCount = 8192    // tokens, and as many logins
 	rememberedSize  = 1 << 10 // bytes of what one of them was asked for, about
@@ -26,54 +24,66 @@ const (
 // all of them, so whoever is revoked with it is looked at anew.
 type state struct {
 	policy    *Policy
-	users     *users // nil: none
+	accounts  *accounts // nil: there are no users
 	robots    robots
 	keys      *keys // nil: none could be read yet
 	anonymous *Caller
-
-	tokens *lru.Cache[sum, *Caller] // that were verified
-	logins *lru.Cache[sum, *Caller] // user names with passwords that were looked at; nil: wrong
-	checks *singleflight.Group      // of logins: a client's connections log in all at once
+	tokens    *lru.Cache[sum, *Caller] // that were verified
 }
 
 // sum is the hash of a credential. The credential itself is not kept.
 type sum [32]byte
 
-func newState(p *Policy, u *users, r robots, k *keys) *state {
-	s := &state{policy: p, users: u, robots: r, keys: k, checks: new(singleflight.Group)}
+func newState(p *Policy, a *accounts, r robots, k *keys) *state {
+	s := &state{policy: p, accounts: a, robots: r, keys: k, tokens: newMemory[*Caller]()}
 	s.anonymous = &Caller{state: s}
-	s.tokens, _ = lru.New[sum, *Caller](rememberedCount) // fails on sizes below 1 only
-	s.logins, _ = lru.New[sum, *Caller](rememberedCount)
 	return s
+}
+
+// accounts are the users of a file, and what is remembered of logins: whether a user name goes with a password. It takes a
+// while to find out, so it is forgotten only when the file changes.
+type accounts struct {
+	users  *users
+	logins *lru.Cache[sum, bool]
+	checks *singleflight.Group
+}
+
+func newAccounts(u *users) *accounts {
+	return &accounts{users: u, logins: newMemory[bool](), checks: new(singleflight.Group)}
+}
+
+func newMemory[V any]() *lru.Cache[sum, V] {
+	memory, err := lru.New[sum, V](rememberedCount)
+	if err != nil {
+		panic(err) // rememberedCount is positive
+	}
+	return memory
 }
 
 // file is a source on disk, as it was last read.
 type file struct {
 	path    string
-	settle  func() // waits as long as it takes to write such a file
-	text    []byte // nil: not read yet
-	mistake error  // in that text
-}
-
-func newFile(path string) file {
-	return file{path: path, settle: func() { time.Sleep(fileSettle) }}
+	text    []byte // that counts; nil: none yet
+	newer   []byte // that the last look has found and does not count yet; nil: none
+	mistake error  // in text
 }
 
 // read gives the content, and whether it is another than the last time. Content is compared, not times: those of a mounted
-// secret may stay as they are. What is still being written is left for the next time.
+// secret may stay as they are. It counts once two looks in a row have found the same, but for the first one: files are also
+// written in place, and half a policy would be another policy.
 func (f *file) read() (text []byte, changed bool, err error) {
 	text, err = readFile(f.path)
-	if err != nil || f.text != nil && bytes.Equal(f.text, text) {
-		return text, false, err
+	switch {
+	case err != nil:
+		return nil, false, err
+	case f.text != nil && bytes.Equal(f.text, text):
+		f.newer = nil
+		return text, false, nil
+	case f.text != nil && (f.newer == nil || !bytes.Equal(f.newer, text)):
+		f.newer = append([]byte{}, text...)
+		return f.text, false, nil
 	}
-	if f.text != nil {
-		f.settle()
-		again, err := readFile(f.path)
-		if err != nil || !bytes.Equal(again, text) {
-			return nil, false, err
-		}
-	}
-	f.text = append([]byte{}, text...)
+	f.text, f.newer = append([]byte{}, text...), nil
 	return text, true, nil
 }
 
@@ -106,12 +116,13 @@ func (g *Guard) begin(ctx context.Context) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	g.state.Store(newState(first.policy, first.users, first.robots, first.keys))
+	g.state.Store(newState(first.policy, first.accounts, first.robots, first.keys))
 	g.warnOfStrangers(&first)
 	return nil
 }
 
-// Refresh reads what has changed. Each source counts whole or not at all: one with a mistake leaves the last good content of
+// Refresh looks at everything. What has changed in a file counts when the next look finds the same; Run looks every few
+// seconds. Each source counts whole or not at all: one with a mistake leaves the last good content of
 // it in use, and the others count all the same, so that a broken policy keeps nobody from being revoked.
 func (g *Guard) Refresh(ctx context.Context) error {
 	g.mu.Lock()
@@ -126,7 +137,7 @@ func (g *Guard) Refresh(ctx context.Context) error {
 		errs = append(errs, err)
 	}
 	if changed {
-		g.state.Store(newState(next.policy, next.users, next.robots, next.keys))
+		g.state.Store(newState(next.policy, next.accounts, next.robots, next.keys))
 		g.warnOfStrangers(&next)
 	}
 	return errors.Join(errs...)
@@ -139,19 +150,23 @@ type source struct {
 	load func(ctx context.Context, into *state) (changed bool, err error) // changes into, or leaves it
 }
 
+// sources begins with those by which most are revoked.
 func (g *Guard) sources() []source {
-	all := []source{}
+	var all []source
+	if g.Closed() {
+		all = append(all, source{sourceUsers, true, g.loadUsers})
+	}
 	if g.o.Policy != "" {
 		all = append(all, source{sourcePolicy, true, g.loadPolicy})
 	}
-	if !g.Closed() {
-		return all
+	switch {
+	case !g.Closed():
+	case g.o.TokenKey != "":
+		all = append(all, source{sourceRobots, false, g.loadRobots}, source{sourceKeys, true, g.loadKeyFile})
+	default:
+		all = append(all, source{sourceRobots, false, g.loadRobots}, source{sourceKeys, false, g.loadKeys})
 	}
-	all = append(all, source{sourceUsers, true, g.loadUsers}, source{sourceRobots, false, g.loadRobots})
-	if g.o.TokenKey != "" {
-		return append(all, source{sourceKeys, true, g.loadKeyFile})
-	}
-	return append(all, source{sourceKeys, false, g.loadKeys})
+	return all
 }
 
 func (g *Guard) loadPolicy(_ context.Context, into *state) (bool, error) {
@@ -161,7 +176,10 @@ func (g *Guard) loadPolicy(_ context.Context, into *state) (bool, error) {
 }
 
 func (g *Guard) loadUsers(_ context.Context, into *state) (bool, error) {
-	return loadFile(&g.users, &into.users, parseUsers)
+	return loadFile(&g.users, &into.accounts, func(text []byte) (*accounts, error) {
+		u, err := parseUsers(text)
+		return newAccounts(u), err
+	})
 }
 
 func (g *Guard) loadKeyFile(_ context.Context, into *state) (bool, error) {
@@ -243,11 +261,11 @@ func (g *Guard) tell(name string, changed bool, err error) {
 
 // warnOfStrangers tells whom the policy names that nobody can log in as. It is no mistake: who is revoked first leaves the users.
 func (g *Guard) warnOfStrangers(s *state) {
-	if s.users == nil {
+	if s.accounts == nil {
 		return
 	}
 	for _, name := range s.policy.Names() {
-		if !s.users.has(name) {
+		if !s.accounts.users.has(name) {
 			g.o.Log.Warn("the policy names somebody who is no user", "user", name)
 		}
 	}
