@@ -1,16 +1,34 @@
 package proxy
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/entrepot/entrepot/proxy/access"
 )
 
-// recognize finds who sends the request. What they may do is asked below, once it is known what that would be.
+// recognize finds who sends the request. What they may do is asked below, once it is known what that would be. A credential
+// that proves nothing is refused, also where nobody needs one.
 func (c *call) recognize() (err error) {
+	guard := c.server.o.Access
+	header := view(c.ctx.Request.Header.Peek("Authorization"))
+	if header == "" || !guard.Closed() {
+		c.caller = guard.Anybody()
+		return nil
+	}
+	scheme, credential, _ := strings.Cut(header, " ")
+	if strings.EqualFold(scheme, "Bearer") {
+		c.caller, err = guard.Bearer(credential)
+		return err
+	}
+	user, password, ok := access.ParseBasic(credential)
+	if !ok || !strings.EqualFold(scheme, "Basic") {
+		return &access.Refusal{Reason: access.BadToken, Message: "the Authorization header is neither a bearer token nor a user name and password"}
+	}
 	client, _ := c.client()
-	c.caller, err = c.server.o.Access.Caller(view(c.ctx.Request.Header.Peek("Authorization")), client)
+	c.caller, err = guard.Basic(user, password, client)
 	return err
 }
 
@@ -19,15 +37,43 @@ func policyName(home Home) access.Repository {
 	return access.Repository{Upstream: home.Registry, Name: home.Name}
 }
 
-// mayPull is the one place that decides whether something may be read, whatever the route: ref is a tag or a digest, empty
-// for what is listed, and spelled is how the client wrote the repository. lent: what only our credential can read is for
-// this caller too.
-func (c *call) mayPull(home Home, spelled, ref string) (lent bool, err error) {
-	decision, err := c.caller.May(access.Pull, policyName(home), spelled)
-	if err == nil && !home.Hosted {
-		err = c.caller.Admit(policyName(home), ref)
+// mayPull is the one place that decides whether something may be read, whatever the route and the tier: ref is a tag or a
+// digest, empty for what is listed, and spelled is how the client wrote the repository.
+func (c *call) mayPull(home Home, spelled, ref string) error {
+	decision, err := c.allowed(home, spelled, ref)
+	if err != nil || home.Hosted || decision.Lent || !c.server.o.Registries[home.Registry].Private {
+		return err
 	}
-	return decision.Lent, err
+	return c.public(home, spelled, cmp.Or(ref, "latest")) // a repository is judged by something in it
+}
+
+// allowed is what the policy says of a repository, and of the one that its name may stand for at its home.
+func (c *call) allowed(home Home, spelled, ref string) (access.Decision, error) {
+	decision, err := c.caller.May(access.Pull, policyName(home), spelled)
+	if err != nil || home.Hosted {
+		return decision, err
+	}
+	if err := c.caller.Admit(policyName(home), ref); err != nil {
+		return decision, err
+	}
+	if inner, ok := c.server.names.within(home); ok {
+		_, err = c.allowed(inner, spelled, ref)
+	}
+	return decision, err
+}
+
+// public fails where not everybody may read an upstream's repository, which our credential can read, judged by ref.
+func (c *call) public(home Home, spelled, ref string) error {
+	c.keep()
+	home.Name, ref = strings.Clone(home.Name), strings.Clone(ref)
+	ok, err := c.server.o.Public(c.server.ctx, c.server.o.Registries[home.Registry].Repository(home.Name), ref)
+	switch {
+	case err != nil || ok:
+		return err
+	case c.server.o.Access.Closed():
+		return c.caller.Refuse(access.Pull, spelled)
+	}
+	return newError(CodeDenied, home.Registry+" lets nobody read this anonymously, and this cache does not lend its credential")
 }
 
 // sees reports whether a repository that is here is listed for the caller.
@@ -39,8 +85,11 @@ func (c *call) sees(home Home) bool {
 // lists is mayPull for a name in a list, which no token names.
 func (c *call) lists(home Home) (allowed, lent bool) {
 	decision := c.caller.Decide(access.Pull, policyName(home))
-	admitted := home.Hosted || c.caller.Admit(policyName(home), "") == nil
-	return decision.Allowed && admitted, decision.Lent
+	allowed = decision.Allowed && (home.Hosted || c.caller.Admit(policyName(home), "") == nil)
+	if inner, ok := c.server.names.within(home); ok && allowed {
+		allowed, _ = c.lists(inner)
+	}
+	return allowed, decision.Lent
 }
 
 // seesHosted is sees for the names of hosted repositories.

@@ -8,20 +8,18 @@ import (
 	"github.com/entrepot/entrepot/proxy/access"
 )
 
-const loginAction = "login"
-
 // auditLogin tells of a login that was tried, also of a wrong one that got the token of nobody in particular.
 func (c *call) auditLogin(user string, token access.Token, err error) {
 	if user == "" || errors.Is(err, access.ErrNoKeys) {
 		return
 	}
 	client, _ := c.client()
-	e := access.Entry{Who: claimed(user), From: client, Action: loginAction, Allowed: err == nil && !token.Failed}
-	switch {
-	case err != nil:
+	if err == nil {
+		err = token.Failed
+	}
+	e := access.Entry{Who: claimed(user), From: client, Action: access.Login, Allowed: err == nil}
+	if err != nil {
 		e.Why = err.Error()
-	case token.Failed:
-		e.Why = "the user name or the password is wrong"
 	}
 	c.server.o.Audit(e)
 }
@@ -49,7 +47,7 @@ func (c *call) audit() {
 	}
 	switch {
 	case c.caller == nil: // nobody was found by the credential
-		e.Action, e.Who = loginAction, c.claimant()
+		e.Action, e.Who = access.Login, c.claimant()
 	case changing:
 		e.Action, e.Who = c.action().String(), c.caller.Subject
 	default:

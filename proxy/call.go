@@ -182,18 +182,12 @@ func (c *call) read(r *route) error {
 	}
 	c.home = home
 	c.scope(home.Scoped)
-	lent, err := c.mayPull(home, c.req.Name, c.req.Ref)
-	if err != nil {
+	if err := c.mayPull(home, c.req.Name, c.req.Ref); err != nil {
 		return err
 	}
 	if home.Hosted {
 		c.keep()
 		return c.hint(r.hosted(c))
-	}
-	if !lent {
-		if err := c.admit(); err != nil {
-			return err
-		}
 	}
 	return r.read(c)
 }
@@ -203,36 +197,6 @@ func (c *call) scope(scoped bool) {
 	if scoped {
 		c.set(headerNamespace, c.ns)
 	}
-}
-
-// admit is the one place where a private registry's content is withheld from whom our credential is not lent to, whatever the
-// route and the tier.
-func (c *call) admit() error {
-	if !c.server.o.Registries[c.home.Registry].Private {
-		return nil
-	}
-	c.keep()
-	ref := c.req.Ref
-	if ref == "" { // lists name none, and a repository is judged by something in it
-		ref = "latest"
-	}
-	return c.server.admit(c.home, ref, c.caller, c.req.Name)
-}
-
-// admit fails where not everybody may read an upstream's repository, judged by something in it. Who could log in is told so.
-func (s *Server) admit(home Home, ref string, caller *access.Caller, spelled string) error {
-	registry := s.o.Registries[home.Registry]
-	if !registry.Private {
-		return nil
-	}
-	ok, err := s.o.Public(s.ctx, registry.Repository(home.Name), ref)
-	if err == nil && !ok && s.o.Access.Closed() {
-		return caller.Refuse(access.Pull, spelled)
-	}
-	if err == nil && !ok {
-		err = newError(CodeDenied, home.Registry+" lets nobody read this anonymously, and this cache does not lend its credential")
-	}
-	return err
 }
 
 // keep copies what was parsed. It comes before the first call that may remember a string.

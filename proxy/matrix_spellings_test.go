@@ -208,3 +208,32 @@ func TestNoHeaderGetsAroundThePolicy(t *testing.T) {
 		t.Error("a header changed the method")
 	}
 }
+
+// An upstream may be a cache like this one, and would take the first element of a name for another registry: what the policy
+// says of that one must not be asked of somebody else.
+func TestARegistryWithinARegistryIsNotAsked(t *testing.T) {
+	f := build(t, nil)
+	for _, c := range []struct{ target, host string }{
+		{"/v2/docker.io/gcr.io/corp/app/%s", "x.test"}, {"/v2/gcr.io/docker.io/hidden/app/%s", "x.test"}, {"/v2/gcr.io/gcr.io/corp/app/%s", "x.test"},
+		{"/v2/docker.io/docker.io/hidden/app/%s", "x.test"}, {"/v2/corp.example/gcr.io/corp/app/%s", "x.test"}, {"/v2/gcr.io/index.docker.io/hidden/app/%s", "x.test"},
+		{"/v2/gcr.io/corp/app/%s", "hub.mirror.test"}, {"/v2/docker.io/hidden/app/%s", "gcr.mirror.test"}, {"/v2/docker.io/hidden/app/%s?ns=gcr.io", "x.test"},
+		{"/v2/gcr.io/corp/app/%s?ns=corp.example", "x.test"}, {"/v2/docker.io/docker.io/gcr.io/corp/app/%s", "x.test"},
+	} {
+		for _, rest := range []string{"manifests/v1", "manifests/" + never, "blobs/" + never, "tags/list", "referrers/" + never, "manifests/hot"} {
+			for _, header := range [][]string{nil, as("alice"), as("carol")} {
+				target := fmt.Sprintf(c.target, rest)
+				r := f.ask("GET", target, "", append(append([]string{}, header...), "Host", c.host)...)
+				if r.StatusCode < 400 || r.asked > 0 {
+					t.Errorf("%s of %s, by %.15q: %d after %d questions", target, c.host, header, r.StatusCode, r.asked)
+				}
+			}
+		}
+	}
+	for _, from := range []string{"docker.io/gcr.io/corp/app", "gcr.io/docker.io/library/nginx"} {
+		before := f.everything()
+		r := f.ask("POST", "/v2/team/new/blobs/uploads/?mount="+placeOf("gcr.io/corp/app").blob+"&from="+from, "", as("alice")...)
+		if r.StatusCode != 202 || f.everything() == before {
+			t.Errorf("a mount from %s: %d %s", from, r.StatusCode, r.body)
+		}
+	}
+}

@@ -34,8 +34,7 @@ func (c *call) mount(d digest.Digest) (mounted bool, err error) {
 func (c *call) mountFrom(from string, d digest.Digest) error {
 	if from == "" {
 		_, err := c.hostedRepo().MountAny(c.server.ctx, d, func(name string) bool {
-			_, err := c.mayPull(Home{Hosted: true, Name: name}, name, string(d))
-			return err == nil
+			return c.mayPull(Home{Hosted: true, Name: name}, name, string(d)) == nil
 		})
 		return err
 	}
@@ -43,18 +42,12 @@ func (c *call) mountFrom(from string, d digest.Digest) error {
 	if err != nil {
 		return err
 	}
-	lent, err := c.mayPull(home, from, string(d))
-	if err != nil {
+	if err := c.mayPull(home, from, string(d)); err != nil {
 		return err
 	}
 	if home.Hosted {
 		_, err := c.hostedRepo().MountBlob(c.server.ctx, d, home.Name)
 		return err
-	}
-	if !lent {
-		if err := c.server.admit(home, string(d), c.caller, from); err != nil {
-			return err
-		}
 	}
 	return c.mountCached(cache.Repo{Registry: home.Registry, Name: home.Name}, d)
 }

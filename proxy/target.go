@@ -91,6 +91,17 @@ func unscoped(cfg *Names, name string, toDefault bool) (Home, error) {
 	return Home{Registry: cfg.Default, Name: hubName(cfg.Default, name)}, nil
 }
 
+// within is the home that a name has inside of its home: asked for docker.io/gcr.io/app, a cache that stands in for docker.io
+// gives gcr.io/app.
+func (cfg *Names) within(home Home) (inner Home, ok bool) {
+	first, rest, slash := strings.Cut(home.Name, "/")
+	registry, ok := cfg.upstream(first)
+	if home.Hosted || !slash || !ok {
+		return Home{}, false
+	}
+	return Home{Registry: registry, Name: hubName(registry, rest)}, true
+}
+
 // upstream gives the configured upstream of that name. The string is the configuration's, not the request's.
 func (cfg *Names) upstream(host string) (string, bool) {
 	host = Canonical(host)

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -92,6 +93,10 @@ func (c *call) logIn(user, password string, args *fasthttp.Args) error {
 	c.auditLogin(user, token, err)
 	if err != nil {
 		return err
+	}
+	var failed *access.Refusal
+	if errors.As(token.Failed, &failed) {
+		c.server.o.Access.Refused(failed.Reason)
 	}
 	c.set("Cache-Control", "no-store")
 	return c.sendJSON("application/json", tokenAnswer{

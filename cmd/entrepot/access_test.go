@@ -120,7 +120,7 @@ func TestWhoIsWarnedOf(t *testing.T) {
 		"users with TLS":                   {[]string{"LISTEN=:5000", "HTPASSWD=" + users, "TLS_CERT=c.pem", "TLS_KEY=k.pem"}, ""},
 		"nobody":                           {[]string{"HTPASSWD=" + writeFile(t, "users", "# nobody yet\n\n")}, "nobody can log in"},
 		"users whom all may read":          {[]string{"HTPASSWD=" + exposed(usersFile(t, "alice"), 0o604)}, "can read or change this file"},
-		"users whom the group may read":    {[]string{"HTPASSWD=" + exposed(usersFile(t, "alice"), 0o640)}, "can read or change this file"},
+		"users whom the group may read":    {[]string{"HTPASSWD=" + exposed(usersFile(t, "alice"), 0o640)}, ""},
 		"a key that all may read":          {[]string{"HTPASSWD=" + users, "TOKEN_KEY=" + exposed(writeFile(t, "key", ""), 0o644)}, "can read or change this file"},
 		"a policy that all may read":       {[]string{"HTPASSWD=" + users, "POLICY=" + exposed(writeFile(t, "policy", ""), 0o644)}, ""},
 		"a policy that the group changes":  {[]string{"HTPASSWD=" + users, "POLICY=" + exposed(writeFile(t, "policy", ""), 0o664)}, "can change this file"},
