@@ -116,6 +116,9 @@ func (c Config) readAccess() (f accessFiles, err error) {
 	}
 	f.policy, err = access.ParsePolicy(text, closed, c.names().Upstreams)
 	if err == nil {
+		err = f.policy.CheckHosted(c.hosts)
+	}
+	if err == nil {
 		return f, nil
 	}
 	var errs []error
