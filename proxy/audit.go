@@ -46,6 +46,8 @@ func (c *call) audit() {
 		e.Ref = strings.Clone(c.req.Ref)
 	}
 	switch {
+	case c.caller == nil && c.refusal != nil && c.refusal.Who != access.Anonymous: // revoked since
+		e.Action, e.Who = access.Login, c.refusal.Who
 	case c.caller == nil: // nobody was found by the credential
 		e.Action, e.Who = access.Login, c.claimant()
 	case changing:

@@ -128,6 +128,7 @@ func (g *Guard) verify(s *state, token string) (*Caller, error) {
 	}
 	mark, expires := s.mark(c.Subject, g.o.Now(), c.Expires)
 	if mark == "" || mark != c.Mark {
+		bad.Who = c.Subject
 		return nil, bad
 	}
 	return &Caller{Subject: c.Subject, Proved: true, state: s, expires: expires, limited: true, grants: c.Grants}, nil
