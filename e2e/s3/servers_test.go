@@ -44,11 +44,13 @@ func TestMain(m *testing.M) {
 }
 
 // open makes a store at a server, in pieces as small as S3 allows.
-func open(t *testing.T, endpoint, prefix string) *s3.Store {
+func open(t *testing.T, endpoint, prefix string, change ...func(*s3.Options)) *s3.Store {
 	t.Helper()
-	s, err := s3.New(t.Context(), s3.Options{
-		Bucket: bucket, Prefix: prefix, Endpoint: endpoint, PathStyle: true, Piece: 5 << 20, Spool: t.TempDir(), Now: time.Now,
-	})
+	options := s3.Options{Bucket: bucket, Prefix: prefix, Endpoint: endpoint, PathStyle: true, Piece: 5 << 20, Spool: t.TempDir(), Now: time.Now}
+	for _, change := range change {
+		change(&options)
+	}
+	s, err := s3.New(t.Context(), options)
 	if err != nil {
 		t.Fatal(err)
 	}

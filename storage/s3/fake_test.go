@@ -46,6 +46,8 @@ type quirks struct {
 	plainKeys     bool // lists keys as they are, also when asked to encode them
 	forgetful     bool // keeps sizes and digests of parts, not their bytes
 	page          int  // objects of a listing; 0 is 1000
+	folders       bool // lists by folder, as a walk over a file system does
+	deaf          bool // ignores where a listing is to start
 }
 
 type object struct {
@@ -186,7 +188,8 @@ func (f *fake) body(r *http.Request) (*object, error) {
 	if err != nil || n != r.ContentLength {
 		return nil, fmt.Errorf("IncompleteBody")
 	}
-	if signed := r.Header.Get("X-Amz-Content-Sha256"); signed != hex.EncodeToString(sum.Sum(nil)) {
+	signed := r.Header.Get("X-Amz-Content-Sha256")
+	if whole := hex.EncodeToString(sum.Sum(nil)); signed != whole && (r.TLS == nil || signed != "UNSIGNED-PAYLOAD") {
 		return nil, fmt.Errorf("XAmzContentSHA256Mismatch")
 	}
 	return &object{
@@ -302,8 +305,12 @@ func (f *fake) list(w http.ResponseWriter, q url.Values) {
 	if !f.quirks.plainKeys {
 		out.EncodingType = q.Get("encoding-type")
 	}
-	for _, key := range slices.Sorted(maps.Keys(f.objects)) {
-		if !strings.HasPrefix(key, q.Get("prefix")) || key <= q.Get("start-after") {
+	keys := slices.Sorted(maps.Keys(f.objects))
+	if f.quirks.folders {
+		slices.SortFunc(keys, func(a, b string) int { return slices.Compare(strings.Split(a, "/"), strings.Split(b, "/")) })
+	}
+	for _, key := range keys {
+		if !strings.HasPrefix(key, q.Get("prefix")) || key <= q.Get("start-after") && !f.quirks.deaf {
 			continue
 		}
 		if out.IsTruncated = len(out.Contents) == cmp.Or(f.quirks.page, 1000); out.IsTruncated {

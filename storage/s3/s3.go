@@ -17,6 +17,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
@@ -33,8 +34,8 @@ const (
 	minPiece       = 5 << 20 // what S3 takes for a part that is not the last
 )
 
-// Options says where the bucket is and how it is reached. Credentials come from where the SDK looks for them: environment,
-// profile, role of the machine or pod.
+// Options says where the bucket is and how it is reached. Credentials, and the CA of a server of one's own, come from where
+// the SDK looks for them: environment, profile, role of the machine or pod.
 type Options struct {
 	Bucket string
 	Prefix string // of every key, without a slash at its end
@@ -112,7 +113,6 @@ func newStore(ctx context.Context, o Options) (*Store, error) {
 	if err := s.trySpool(); err != nil {
 		return nil, err
 	}
-	s.transport = newPatient(s.timeout)
 	return s, s.connect(ctx, o)
 }
 
@@ -192,6 +192,10 @@ func (s *Store) connect(ctx context.Context, o Options) error {
 			return errors.New("no region: AWS needs one")
 		}
 		found.Region = "us-east-1"
+	}
+	s.transport = newPatient(s.timeout)
+	if theirs, ok := found.HTTPClient.(*awshttp.BuildableClient); ok {
+		s.transport.trust(theirs.GetTransport().TLSClientConfig) // with the CA that the environment names
 	}
 	s.client = s3.NewFromConfig(found, func(to *s3.Options) {
 		to.HTTPClient = s.transport

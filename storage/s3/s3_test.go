@@ -2,14 +2,18 @@ package s3_test
 
 import (
 	"context"
+	"encoding/pem"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -150,6 +154,56 @@ func TestListingsHoldOnlyKeys(t *testing.T) {
 		if got := strings.Join(keys, ", "); got != c.want {
 			t.Errorf("%s: %s, want %s", name, got, c.want)
 		}
+	}
+}
+
+func TestAListingThatCannotBeTrustedIsAnError(t *testing.T) {
+	for name, q := range map[string]quirks{
+		"by folder":                     {folders: true},
+		"from the beginning each time":  {deaf: true, page: 2},
+		"the same object again forever": {deaf: true, page: 1},
+	} {
+		s := newFake(t, q).open(t)
+		for _, key := range []string{"a/x", "a-b", "c", "d"} {
+			if err := s.Put(t.Context(), key, strings.NewReader(""), 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var last error
+		for _, err := range s.List(t.Context(), "", "") {
+			last = err
+		}
+		if last == nil {
+			t.Errorf("%s: listed without an error", name)
+		}
+	}
+}
+
+func TestOverTLS(t *testing.T) {
+	f := newFake(t, quirks{})
+	var versions atomic.Int64 // of HTTP, the highest
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		versions.Store(max(versions.Load(), int64(r.ProtoMajor)))
+		f.serve(w, r)
+	}))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("AWS_CA_BUNDLE", ca)
+	s := f.open(t, func(o *s3.Options) { o.Endpoint = server.URL })
+	content := strings.Repeat("0123456789abcdef", 1<<20)
+	if err := (streams{s}).Put(t.Context(), "a", strings.NewReader(content), -1); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := read(s, 0, -1); got != content || err != nil {
+		t.Errorf("read %d bytes, %v", len(got), err)
+	}
+	if v := versions.Load(); v != 1 {
+		t.Errorf("HTTP/%d, want 1: ranges in parallel would share one connection", v)
 	}
 }
 

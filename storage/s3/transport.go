@@ -2,6 +2,7 @@ package s3
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -45,6 +46,14 @@ func newPatient(limit time.Duration) *patient {
 		DisableCompression:    true, // it would take the length away
 		Protocols:             &plain,
 	}}
+}
+
+// trust verifies servers as another transport does.
+func (p *patient) trust(theirs *tls.Config) {
+	if theirs != nil {
+		p.next.TLSClientConfig = theirs.Clone()
+		p.next.TLSClientConfig.NextProtos = nil // it offers HTTP/2
+	}
 }
 
 type patience struct{}
