@@ -71,6 +71,9 @@ func (c Config) byItsFile(err error) error {
 
 // apart takes joined errors apart.
 func apart(err error) []error {
+	if err == nil {
+		return nil
+	}
 	joined, several := err.(interface{ Unwrap() []error })
 	if !several {
 		return []error{err}

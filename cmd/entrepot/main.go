@@ -67,7 +67,7 @@ func commands() []command {
 		{"robot add", "[--expires 90d] [--note TEXT] [--json] NAME", "make an account for a pipeline and print its secret; --expires never", addRobot},
 		{"robot list", "[--json]", "list the accounts of pipelines", listRobots},
 		{"robot revoke", "[--json] NAME", "end the account of a pipeline at once", revokeRobot},
-		{"policy check", "USER ACTION REPO", "say whether a user, robot+NAME or anonymous may pull, push, delete or admin a repository, and why; exit status 1 when not", checkPolicy},
+		{"policy check", "[USER ACTION REPO]", "say whether a user, robot+NAME or anonymous may pull, push, delete or admin a repository, and why; exit status 1 when not; without arguments, check the files of users and policy", checkPolicy},
 		{"policy default", "", "print the policy that holds for users without a file", printDefaultPolicy},
 		{"healthcheck", "", "ask the running server whether it is well", healthcheck},
 		{"version", "", "print version and commit", printVersion},
