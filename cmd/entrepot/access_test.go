@@ -9,10 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/entrepot/entrepot/proxy/access"
-	"github.com/entrepot/entrepot/storage/mem"
 )
 
 func TestEveryMistakeInTheFilesOfAccessIsNamedAtOnceByItsVariable(t *testing.T) {
@@ -118,7 +114,6 @@ func TestWhoIsWarnedOf(t *testing.T) {
 		"users of a public https address":  {[]string{"LISTEN=:5000", "HTPASSWD=" + users, "PUBLIC_URL=https://registry.corp"}, ""},
 		"users of a public http address":   {[]string{"LISTEN=:5000", "HTPASSWD=" + users, "PUBLIC_URL=http://registry.corp"}, "travel in the clear"},
 		"users with TLS":                   {[]string{"LISTEN=:5000", "HTPASSWD=" + users, "TLS_CERT=c.pem", "TLS_KEY=k.pem"}, ""},
-		"nobody":                           {[]string{"HTPASSWD=" + writeFile(t, "users", "# nobody yet\n\n")}, "nobody can log in"},
 		"users whom all may read":          {[]string{"HTPASSWD=" + exposed(usersFile(t, "alice"), 0o604)}, "can read or change this file"},
 		"users whom the group may read":    {[]string{"HTPASSWD=" + exposed(usersFile(t, "alice"), 0o640)}, ""},
 		"a key that all may read":          {[]string{"HTPASSWD=" + users, "TOKEN_KEY=" + exposed(writeFile(t, "key", ""), 0o644)}, "can read or change this file"},
@@ -132,7 +127,6 @@ func TestWhoIsWarnedOf(t *testing.T) {
 			conf := load(t, append(c.env, "MAX_CONNECTIONS=1")...)
 			a.warnOfClients(conf)
 			a.warnOfModes(conf)
-			a.warnOfNobody(conf, access.NewRobots(mem.New(time.Now), time.Now, nil))
 			if said := log.String(); !strings.Contains(said, c.want) || (c.want == "") != (said == "") {
 				t.Errorf("warned %q, want %q", said, c.want)
 			}
