@@ -192,6 +192,42 @@ func TestAPieceThatIsCutIsSentAgain(t *testing.T) {
 	}
 }
 
+func TestAPieceIsNotOverwrittenWhileItIsSent(t *testing.T) {
+	t.Parallel()
+	const piece = 5 << 20
+	f := newFake(t, quirks{})
+	s := f.open(t)
+	third := make(chan struct{}) // closed when a byte of the third piece is read
+	body := &telling{io.LimitReader(zeros{}, 4*piece), 2 * piece, third}
+	f.fail(first(1, "PUT part", func(w http.ResponseWriter, _ *http.Request, serve func(http.ResponseWriter)) {
+		select {
+		case <-third:
+			t.Error("the third piece takes the place of the first, which is being sent")
+		case <-time.After(300 * time.Millisecond): // long enough for one that is read too early
+		}
+		serve(w)
+	}))
+	if err := s.Put(t.Context(), "a", body, 4*piece); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// telling closes a channel when so many bytes have been read.
+type telling struct {
+	io.Reader
+	left int64
+	told chan struct{}
+}
+
+func (r *telling) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if before := r.left; before >= 0 && before < int64(n) {
+		close(r.told)
+	}
+	r.left -= int64(n)
+	return n, err
+}
+
 func TestAnAnswerThatIsNotWholeIsAnError(t *testing.T) {
 	t.Parallel()
 	shortened := func(w http.ResponseWriter, _ *http.Request, serve func(http.ResponseWriter)) {
