@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/http"
 	"os"
@@ -14,12 +15,13 @@ import (
 func TestEveryMistakeInTheFilesOfAccessIsNamedAtOnceByItsVariable(t *testing.T) {
 	users := writeFile(t, "users", "alice:$apr1$not$bcrypt\nbob\n")
 	policy := writeFile(t, "policy.yaml", "hosted: []\nupstream: []\nincoming:\n  - deny: [nowhere.example/**]\ngroups: {staff: [everyone]}\n")
-	code, _, errs := typed("", environment("DATA="+t.TempDir(), "HTPASSWD="+users, "POLICY="+policy, "TOKEN_KEY=/does/not/exist"), "serve")
+	code, _, errs := typed("", environment("DATA="+t.TempDir(), "HTPASSWD="+users, "POLICY="+policy, "TOKEN_KEY=/does/not/exist", "AUDIT_LOG=/does/not/exist/audit.log"), "serve")
 	wantCode(t, exitUsage, code, errs)
 	for _, want := range []string{
 		"ENTREPOT_HTPASSWD: " + users + ": line 1", "ENTREPOT_HTPASSWD: " + users + ": line 2",
 		"ENTREPOT_POLICY: " + policy + ": line 4", "ENTREPOT_POLICY: " + policy + ": line 5",
 		"ENTREPOT_TOKEN_KEY: open /does/not/exist: ",
+		"ENTREPOT_AUDIT_LOG: open /does/not/exist/audit.log: ",
 	} {
 		if !strings.Contains(errs, want) {
 			t.Errorf("the error does not say %q:\n%s", want, errs)
@@ -32,6 +34,31 @@ func TestAnAuditLogThatCannotBeWrittenIsAMistake(t *testing.T) {
 	wantCode(t, exitUsage, code, errs)
 	if !strings.Contains(errs, "ENTREPOT_AUDIT_LOG: ") {
 		t.Errorf("the variable is not named: %s", errs)
+	}
+}
+
+func TestAMistakeOfNoFileIsToldAsItIs(t *testing.T) {
+	c := load(t, "HTPASSWD=/users", "POLICY=/users.yaml")
+	for said, want := range map[string]string{
+		"the store is down":    "the store is down",
+		"/users: line 1: no":   "ENTREPOT_HTPASSWD: /users: line 1: no",
+		"/users.yaml: line 1:": "ENTREPOT_POLICY: /users.yaml: line 1:",
+	} {
+		if got := c.byFile(errors.New(said)); got.Error() != want {
+			t.Errorf("got %v, want %s", got, want)
+		}
+	}
+	if err := c.byFile(nil); err != nil {
+		t.Errorf("without a mistake: %v", err)
+	}
+}
+
+func TestAServerWithoutAnAuditLog(t *testing.T) {
+	var out strings.Builder
+	s := stored{}
+	write, err := s.openAudit(load(t, "AUDIT_LOG=off"), &out, slog.New(slog.DiscardHandler))
+	if write != nil || err != nil || len(s.ends) > 0 {
+		t.Errorf("got %v, %v, %d to close", write != nil, err, len(s.ends))
 	}
 }
 
