@@ -97,6 +97,17 @@ func TestAWriteThatLostIsNeverTakenForOneThatWon(t *testing.T) {
 	}
 }
 
+func TestAConflictWithAnAbsentRecordIsNothingElse(t *testing.T) {
+	f := newFake(t, quirks{})
+	_, err := f.open(t).PutIf(t.Context(), "r", []byte("ours"), "v")
+	if !errors.Is(err, storage.ErrConflict) || errors.Is(err, storage.ErrNotFound) {
+		t.Errorf("PutIf = %v", err)
+	}
+	if n := f.count("GET"); n != 0 {
+		t.Errorf("read back %d times", n)
+	}
+}
+
 func TestAnUploadWhoseAnswersWereLost(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []string{"PUT", "PUT part", "POST upload"} {
