@@ -80,11 +80,11 @@ func expiry(t, now time.Time) string {
 	if t.IsZero() {
 		return "never"
 	}
-	left := humanize.RelTime(t, now, "ago", "from now")
-	if n := t.Sub(now).Round(time.Hour) / day; n >= 2 && n < 120 {
-		left = fmt.Sprintf("%d days from now", n)
+	left := t.Sub(now).Round(time.Minute) // it was a day a second ago
+	if n := left.Round(time.Hour) / day; n >= 2 && n < 120 {
+		return fmt.Sprintf("%s, %d days from now", t.Format(time.DateOnly), n)
 	}
-	return t.Format(time.DateOnly) + ", " + left
+	return t.Format(time.DateOnly) + ", " + humanize.RelTime(now.Add(left), now, "ago", "from now")
 }
 
 // warn tells of what is no failure.

@@ -189,6 +189,7 @@ func TestWhenARobotExpires(t *testing.T) {
 		120 * day:              "2027-03-21, 4 months from now",
 		2*day - time.Second:    "2026-11-23, 2 days from now",
 		36 * time.Hour:         "2026-11-23, 1 day from now",
+		day - time.Second:      "2026-11-22, 1 day from now",
 		time.Hour:              "2026-11-21, 1 hour from now",
 		-90 * day:              "2026-08-23, 3 months ago",
 	} {
