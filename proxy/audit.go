@@ -41,11 +41,13 @@ func (c *call) audit() {
 		return
 	}
 	client, _ := c.client()
-	e := access.Entry{From: client, Action: access.Pull.String(), What: strings.Clone(c.req.Name), Digest: c.made, Tags: c.moved, Allowed: c.failure == nil}
+	e := access.Entry{From: client, Action: access.Pull.String(), What: c.named(), Digest: c.made, Tags: c.moved, Allowed: c.failure == nil}
 	if c.req.Kind != KindUpload {
 		e.Ref = strings.Clone(c.req.Ref)
 	}
 	switch {
+	case c.caller == nil && c.refusal != nil && c.refusal.Who != access.Anonymous: // revoked since
+		e.Action, e.Who = access.Login, c.refusal.Who
 	case c.caller == nil: // nobody was found by the credential
 		e.Action, e.Who = access.Login, c.claimant()
 	case changing:
@@ -57,6 +59,14 @@ func (c *call) audit() {
 		e.Why = c.failure.Message
 	}
 	c.server.o.Audit(e)
+}
+
+// named is the repository by its home: its spelling depends on ns and the Host header. Of what has no home it is the spelling.
+func (c *call) named() string {
+	if c.home == (Home{}) {
+		return strings.Clone(c.req.Name)
+	}
+	return strings.Clone(policyName(c.home).String())
 }
 
 // claimant is who somebody said to be, in vain. A credential that is no user name with a password tells nobody.

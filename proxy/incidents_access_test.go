@@ -230,10 +230,10 @@ func TestGHSA_4j4m_fchf_gr9r_WhatMayNotComeInComesByNoRoute(t *testing.T) {
 	f := build(t, nil)
 	f.identities(t)
 	all, tags := placeOf("team2/xmrig"), placeOf("library/pinned")
-	for _, header := range [][]string{nil, as("alice"), as("carol"), {"Authorization", "Bearer " + f.token("alice", "password of alice", "repository:team2/xmrig:pull repository:docker.io/team2/xmrig:pull repository:library/pinned:pull")}} {
+	for _, header := range [][]string{nil, as("alice"), as("carol"), {"Authorization", "Bearer " + f.token("alice", "password of alice", "repository:team2/xmrig:pull repository:docker.io/team2/xmrig:pull repository:gcr.io/docker.io/team2/xmrig:pull repository:library/pinned:pull")}} {
 		for _, ref := range []string{"manifests/v1", "manifests/hot", "manifests/latest", "manifests/" + all.manifest, "manifests/none", "blobs/" + all.blob, "blobs/" + never, "tags/list", "referrers/" + all.manifest} {
 			for _, method := range []string{"GET", "HEAD"} {
-				for _, spelled := range []string{"/v2/team2/xmrig/%s", "/v2/docker.io/team2/xmrig/%s", "/v2/team2/xmrig/%s?ns=docker.io"} {
+				for _, spelled := range []string{"/v2/team2/xmrig/%s", "/v2/docker.io/team2/xmrig/%s", "/v2/team2/xmrig/%s?ns=docker.io", "/v2/gcr.io/docker.io/team2/xmrig/%s"} {
 					for _, more := range [][]string{nil, {"Range", "bytes=0-1"}, {"If-None-Match", `"` + all.manifest + `"`}} {
 						r := f.ask(method, fmt.Sprintf(spelled, ref), "", append(append([]string{}, header...), more...)...)
 						if r.StatusCode != 403 || r.asked > 0 || method == "GET" && !strings.Contains(r.body, "miners") {

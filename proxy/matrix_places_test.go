@@ -80,6 +80,7 @@ var (
 		{spelled: "library/hidden", home: "docker.io/library/hidden", rights: ofStaff, exists: true},
 		{spelled: "gcr.io/corp/app", home: "gcr.io/corp/app", rights: ofStaff, exists: true},
 		{spelled: "gcr.io/corp/abs", home: "gcr.io/corp/abs", rights: ofStaff},
+		{spelled: "docker.io/gcr.io/corp/chain", home: "docker.io/gcr.io/corp/chain", rights: ofStaff, exists: true}, // as gcr.io/corp/chain
 		{spelled: "gcr.io/open/app", home: "gcr.io/open/app", rights: ofAll, exists: true},
 		{spelled: "corp.example/ours/app", home: "corp.example/ours/app", rights: ofAll, exists: true, lent: true},
 		{spelled: "team2/xmrig", home: "docker.io/team2/xmrig", rights: ofAll, exists: true, refused: "all"},

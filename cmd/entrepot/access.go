@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -18,7 +19,7 @@ import (
 func (s *stored) openAccess(c Config, events access.Events, log *slog.Logger) (*access.Guard, error) {
 	guard, err := access.Open(context.Background(), access.Options{
 		Htpasswd: c.Htpasswd, Policy: c.Policy, TokenKey: c.TokenKey,
-		Upstreams: c.names().Upstreams, Store: s.accessStore, Service: c.PublicURL.host(),
+		Upstreams: c.names().Upstreams, Hosted: c.hosts, Store: s.accessStore, Service: c.PublicURL.host(),
 		Events: events, Log: log,
 	})
 	if err != nil {
@@ -29,6 +30,11 @@ func (s *stored) openAccess(c Config, events access.Events, log *slog.Logger) (*
 	running.Go(func() { guard.Run(ctx) })
 	s.later(quiet(func() { cancel(); running.Wait() }))
 	return guard, nil
+}
+
+// hosts reports whether names of several elements that begin so are hosted here.
+func (c Config) hosts(first string) bool {
+	return c.DefaultUpstream == "none" || slices.Contains(c.Hosted, first) || slices.Contains(c.Hosted, "*")
 }
 
 // openAudit gives whoever is told what was done; its file is closed at close. nil where nobody wants to know.
@@ -65,6 +71,9 @@ func (c Config) byItsFile(err error) error {
 
 // apart takes joined errors apart.
 func apart(err error) []error {
+	if err == nil {
+		return nil
+	}
 	joined, several := err.(interface{ Unwrap() []error })
 	if !several {
 		return []error{err}

@@ -42,7 +42,7 @@ func TestAnAuditLogThatCannotBeWrittenIsAMistake(t *testing.T) {
 func TestAServerWithUsers(t *testing.T) {
 	audit := filepath.Join(t.TempDir(), "audit.log")
 	users := usersFile(t, "alice")
-	r := start(t, "DATA="+t.TempDir(), "HTPASSWD="+users, "POLICY="+writeFile(t, "policy.yaml", policyText), "AUDIT_LOG="+audit, "PUBLIC_URL=https://registry.corp")
+	r := start(t, "DATA="+t.TempDir(), "HTPASSWD="+users, "HOSTED=team", "POLICY="+writeFile(t, "policy.yaml", policyText), "AUDIT_LOG="+audit, "PUBLIC_URL=https://registry.corp")
 	response, err := http.Get(r.url + "/v2/")
 	if err != nil {
 		t.Fatal(err)

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"syscall"
 )
@@ -17,11 +17,14 @@ import (
 var errNoServer = errors.New("no server runs")
 
 // client talks to a running server over its socket.
-type client struct{ http http.Client }
+type client struct {
+	socket string
+	http   http.Client
+}
 
 func dialServer(data string) *client {
 	path := socketPath(data)
-	return &client{http.Client{Transport: &http.Transport{
+	return &client{path, http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var d net.Dialer
 			return d.DialContext(ctx, "unix", path)
@@ -36,8 +39,11 @@ func (c *client) do(ctx context.Context, method, path string, query url.Values) 
 		return nil, err
 	}
 	response, err := c.http.Do(request)
-	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
 		return nil, errNoServer
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("%s: permission denied: a server runs there; run this as its user", c.socket)
 	}
 	if err != nil {
 		return nil, err
@@ -45,6 +51,9 @@ func (c *client) do(ctx context.Context, method, path string, query url.Values) 
 	if response.StatusCode != http.StatusOK {
 		defer response.Body.Close()
 		text, _ := io.ReadAll(io.LimitReader(response.Body, 4<<10)) // as much of the reason as arrives
+		if response.StatusCode == http.StatusUnprocessableEntity {  // the mistake is in what was asked for
+			return nil, errors.New(strings.TrimSpace(string(text)))
+		}
 		return nil, fmt.Errorf("the server says %s: %s", response.Status, strings.TrimSpace(string(text)))
 	}
 	return response.Body, nil

@@ -109,11 +109,17 @@ func readLine(r io.Reader) (string, error) {
 	return strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r"), nil
 }
 
-// rewrite replaces a file's text whole: whoever reads meanwhile has the one or the other. A file that is missing is made.
+// rewrite replaces a file's text whole: whoever reads meanwhile has the one or the other, and whoever rewrites it at the same
+// time waits, so that nobody's change undoes another's. A file that is missing is made.
 func rewrite(path string, change func(text []byte) ([]byte, error)) error {
 	if target, err := filepath.EvalSymlinks(path); err == nil {
 		path = target // a link stays one
 	}
+	folder, err := lockFolder(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer folder.Close() // which unlocks it
 	text, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -132,7 +138,24 @@ func rewrite(path string, change func(text []byte) ([]byte, error)) error {
 	if err != nil {
 		return errors.Join(err, os.Remove(next.Name()))
 	}
-	return syncDirectory(filepath.Dir(path))
+	return folder.Sync()
+}
+
+// lockFolder waits for the lock of a folder; whoever closes it, or ends, gives it back. It is not the file that is locked,
+// since another takes its place. NFS locks no folders: there it is up to people not to do two things at once.
+func lockFolder(path string) (*os.File, error) {
+	folder, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	err = syscall.EINTR
+	for errors.Is(err, syscall.EINTR) {
+		err = syscall.Flock(int(folder.Fd()), syscall.LOCK_EX)
+	}
+	if err != nil && !errors.Is(err, syscall.EBADF) && !errors.Is(err, errors.ErrUnsupported) {
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), folder.Close())
+	}
+	return folder, nil
 }
 
 // fill writes the file that shall replace the one at path, and lets the same users read it.
@@ -156,12 +179,4 @@ func fill(next *os.File, text []byte, path string) error {
 		return err
 	}
 	return next.Sync()
-}
-
-func syncDirectory(path string) error {
-	directory, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(directory.Sync(), directory.Close())
 }

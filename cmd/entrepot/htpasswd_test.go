@@ -2,13 +2,17 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"testing/iotest"
 
 	"golang.org/x/crypto/bcrypt"
+	"golang.org/x/sync/errgroup"
 )
 
 // typed runs a command that reads its standard input.
@@ -120,6 +124,53 @@ func TestTheFileOfUsersStaysWhereAndWhoseItIs(t *testing.T) {
 	}
 	if now := int(info.Sys().(*syscall.Stat_t).Uid); now != owner {
 		t.Errorf("the file belongs to %d, want %d", now, owner)
+	}
+}
+
+// Two commands at once would both have read the file before either of them wrote it.
+func TestOfSeveralWhoRewriteAFileNoneUndoesAnother(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "users")
+	const writers = 16
+	var all errgroup.Group
+	for i := range writers {
+		all.Go(func() error {
+			return rewrite(path, func(text []byte) ([]byte, error) { return fmt.Appendf(text, "user%d:hash\n", i), nil })
+		})
+	}
+	if err := all.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if got := len(passwords(t, path)); got != writers {
+		t.Errorf("%d of %d users are in the file", got, writers)
+	}
+}
+
+func TestAFileThatCannotBeReplacedLeavesNothingBehind(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "users")
+	err := rewrite(path, func([]byte) ([]byte, error) { return nil, os.Mkdir(path, 0o700) }) // a file takes no folder's place
+	if err == nil {
+		t.Error("a folder was replaced")
+	}
+	if left, err := os.ReadDir(filepath.Dir(path)); err != nil || len(left) != 1 {
+		t.Errorf("left in the directory: %v, %v", left, err)
+	}
+}
+
+func TestTheFolderThatIsMissingIsNamed(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "nosuch")
+	code, _, errs := typed("s3cr3t\n", nil, "htpasswd", "--file", filepath.Join(folder, "users"), "alice")
+	wantCode(t, exitFailed, code, errs)
+	if want := "open " + folder + ": no such file or directory"; !strings.Contains(errs, want) {
+		t.Errorf("got %q, want %q", errs, want)
+	}
+}
+
+func TestPasswordsAreReadFromAnInputThatMayFail(t *testing.T) {
+	if _, err := readLine(iotest.ErrReader(errors.New("gone"))); err == nil || !strings.Contains(err.Error(), "read the password: gone") {
+		t.Errorf("a broken input: %v", err)
+	}
+	if password, err := readLine(nil); password != "" || err != nil {
+		t.Errorf("no input: %q, %v", password, err)
 	}
 }
 

@@ -23,6 +23,7 @@ var layers = map[string][]string{
 	"storage/hosted":      {"storage"},
 	"storage/disk":        {"storage"},
 	"storage/mem":         {"storage"},
+	"storage/s3":          {"storage"},
 	"storage/storagetest": {"storage"},
 }
 
@@ -36,8 +37,8 @@ var homes = []struct {
 	{"github.com/dgraph-io/ristretto", "the memory tier is the cache's own affair", []string{"cache"}},
 	{"github.com/prometheus", "packages tell events; only metrics gives them names", []string{"metrics", "cmd/entrepot"}},
 	{"github.com/caarlos0/env", "configuration is read once, at the edge, and handed on as plain options", []string{"cmd/entrepot"}},
-	{"github.com/aws/", "clouds are reached from one place each", []string{"proxy/upstream"}},
-	{"net/http", "the cache, the hosted repositories and the stores know no HTTP", []string{"proxy", "proxy/upstream", "cmd/entrepot"}},
+	{"github.com/aws/", "clouds are reached from one place each", []string{"proxy/upstream", "storage/s3"}},
+	{"net/http", "the cache, the hosted repositories and the stores of files and memory know no HTTP", []string{"proxy", "proxy/upstream", "storage/s3", "cmd/entrepot"}},
 }
 
 func TestImportsPointOneWay(t *testing.T) {

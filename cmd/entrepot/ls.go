@@ -53,15 +53,24 @@ func (in invocation) flagSet(name string) (set *flag.FlagSet, asJSON *bool) {
 	return set, set.Bool("json", false, "")
 }
 
-// parse reads the flags and gives the arguments that follow them.
-func (in invocation) parse(set *flag.FlagSet, least, most int) ([]string, error) {
-	if err := set.Parse(in.args); err != nil {
-		return nil, usageError{fmt.Errorf("%s: %w", set.Name(), err)}
+// parse reads the flags and gives the arguments between and behind them.
+func (in invocation) parse(set *flag.FlagSet, least, most int) (args []string, err error) {
+	for rest := in.args; ; {
+		if err := set.Parse(rest); err != nil {
+			return nil, usageError{fmt.Errorf("%s: %w\nusage: %s", set.Name(), err, in.command.usage())}
+		}
+		flags := len(rest) - set.NArg()
+		rest = set.Args()
+		if len(rest) == 0 || flags > 0 && in.args[len(in.args)-len(rest)-1] == "--" {
+			args = append(args, rest...) // none of these is a flag
+			break
+		}
+		args, rest = append(args, rest[0]), rest[1:]
 	}
-	if n := set.NArg(); n < least || n > most {
-		return nil, usageError{fmt.Errorf("%s: wrong number of arguments: %d", set.Name(), n)}
+	if n := len(args); n < least || n > most {
+		return nil, usageError{fmt.Errorf("%s: wrong number of arguments: %d\nusage: %s", set.Name(), n, in.command.usage())}
 	}
-	return set.Args(), nil
+	return args, nil
 }
 
 // entryLine is one line of the server's answer: an entry, or why no more come.

@@ -4,6 +4,7 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -42,6 +43,7 @@ func untilSignal() context.Context {
 // invocation is what a command is started with.
 type invocation struct {
 	args        []string // after the command's name
+	command     command
 	environment map[string]string
 	stdin       io.Reader // nil: nothing comes
 	out, errs   io.Writer
@@ -65,12 +67,14 @@ func commands() []command {
 		{"robot add", "[--expires 90d] [--note TEXT] [--json] NAME", "make an account for a pipeline and print its secret; --expires never", addRobot},
 		{"robot list", "[--json]", "list the accounts of pipelines", listRobots},
 		{"robot revoke", "[--json] NAME", "end the account of a pipeline at once", revokeRobot},
-		{"policy check", "USER ACTION REPO", "say whether a user, robot+NAME or anonymous may pull, push, delete or admin a repository, and why; exit status 1 when not", checkPolicy},
+		{"policy check", "[USER ACTION REPO]", "say whether a user, robot+NAME or anonymous may pull, push, delete or admin a repository, and why; exit status 1 when not; without arguments, check the files of users and policy", checkPolicy},
 		{"policy default", "", "print the policy that holds for users without a file", printDefaultPolicy},
 		{"healthcheck", "", "ask the running server whether it is well", healthcheck},
 		{"version", "", "print version and commit", printVersion},
 	}
 }
+
+func (c command) usage() string { return strings.TrimSpace("entrepot " + c.name + " " + c.args) }
 
 // usageError is a mistake in the arguments or in the configuration.
 type usageError struct{ error }
@@ -81,30 +85,51 @@ func run(ctx context.Context, in invocation) int {
 	if len(in.args) == 0 {
 		in.args = []string{"serve"}
 	}
-	switch in.args[0] {
-	case "help", "-h", "-help", "--help":
-		printUsage(in.out)
+	if in.args[0] == "help" || isHelp(in.args[0]) {
+		printUsage(in.out, commands())
 		return exitOK
 	}
 	for _, c := range commands() {
 		words := strings.Fields(c.name)
 		if n := len(words); n <= len(in.args) && slices.Equal(words, in.args[:n]) {
-			in.args = in.args[n:]
-			return report(in.errs, c.run(ctx, in))
+			in.args, in.command = in.args[n:], c
+			return in.report(c.run(ctx, in))
 		}
 	}
+	return in.unknownCommand()
+}
+
+// unknownCommand lists the commands that the first word begins, or all where it begins none.
+func (in invocation) unknownCommand() int {
+	var family []command
+	for _, c := range commands() {
+		if strings.HasPrefix(c.name, in.args[0]+" ") {
+			family = append(family, c)
+		}
+	}
+	if len(in.args) == 2 && isHelp(in.args[1]) && len(family) > 0 {
+		printUsage(in.out, family)
+		return exitOK
+	}
 	fmt.Fprintf(in.errs, "entrepot: no command %q\n", strings.Join(in.args[:min(2, len(in.args))], " "))
-	printUsage(in.errs)
+	if len(family) == 0 {
+		family = commands()
+	}
+	printUsage(in.errs, family)
 	return exitUsage
 }
 
-// report prints an error, one line for each mistake, and says how the process ends.
-func report(w io.Writer, err error) int {
-	if err == nil {
+// report prints an error, one line for each mistake, and says how the process ends. That somebody asks for help is none.
+func (in invocation) report(err error) int {
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprintf(in.out, "usage: %s\n%s\n", in.command.usage(), in.command.does)
 		return exitOK
 	}
 	for line := range strings.Lines(err.Error() + "\n") {
-		fmt.Fprintf(w, "entrepot: %s", line)
+		fmt.Fprintf(in.errs, "entrepot: %s", line)
 	}
 	if errors.As(err, new(usageError)) {
 		return exitUsage
@@ -112,9 +137,9 @@ func report(w io.Writer, err error) int {
 	return exitFailed
 }
 
-func printUsage(w io.Writer) {
+func printUsage(w io.Writer, some []command) {
 	fmt.Fprintln(w, "usage: entrepot [command]")
-	for _, c := range commands() {
+	for _, c := range some {
 		fmt.Fprintf(w, "  %-54s %s\n", strings.TrimSpace(c.name+" "+c.args), c.does)
 	}
 	fmt.Fprintln(w, "Configuration is by environment variables: see docs/configuration.md.")
@@ -131,13 +156,21 @@ func (in invocation) configure() (Config, error) {
 
 // noArguments refuses arguments of a command that takes none.
 func (in invocation) noArguments() error {
-	if len(in.args) > 0 {
-		return usageError{fmt.Errorf("unexpected argument %q", in.args[0])}
+	switch {
+	case len(in.args) == 0:
+		return nil
+	case isHelp(in.args[0]):
+		return flag.ErrHelp
 	}
-	return nil
+	return usageError{fmt.Errorf("unexpected argument %q\nusage: %s", in.args[0], in.command.usage())}
 }
 
+func isHelp(arg string) bool { return slices.Contains([]string{"-h", "-help", "--help"}, arg) }
+
 func printVersion(_ context.Context, in invocation) error {
+	if err := in.noArguments(); err != nil {
+		return err
+	}
 	_, err := fmt.Fprintln(in.out, build())
 	return err
 }

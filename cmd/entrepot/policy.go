@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 
@@ -30,17 +28,23 @@ type question struct {
 	ref    string // empty: the repository as such
 }
 
-// checkPolicy says whether somebody may do something, and why. It needs the files alone. That something is not allowed is
-// an error.
+// checkPolicy says whether somebody may do something, and why, or, asked nothing, what the files hold. It needs the files
+// alone. That something is not allowed is an error.
 func checkPolicy(_ context.Context, in invocation) error {
 	set, _ := in.flagSet("policy check")
-	args, err := in.parse(set, 3, 3)
+	args, err := in.parse(set, 0, 3)
 	if err != nil {
 		return err
 	}
 	c, err := in.configure()
 	if err != nil {
 		return err
+	}
+	switch len(args) {
+	case 0:
+		return c.checkFiles(in.out)
+	case 1, 2:
+		return usageError{fmt.Errorf("policy check: who, what and where are one question\nusage: %s", in.command.usage())}
 	}
 	q, err := c.question(args[0], args[1], args[2])
 	if err != nil {
@@ -92,44 +96,11 @@ func (c Config) question(who, action, reference string) (q question, err error) 
 	return q, nil
 }
 
-// accessFiles is what the files say, without a server.
-type accessFiles struct {
-	policy *access.Policy
-	users  []byte // htpasswd; nil: there are no users
-}
-
-// readAccess reads the files of users and policy. Its error names every mistake of the policy.
-func (c Config) readAccess() (f accessFiles, err error) {
-	closed := c.Htpasswd != ""
-	if closed {
-		if f.users, err = os.ReadFile(c.Htpasswd); err != nil {
-			return f, c.byFile(err)
-		}
-	}
-	if c.Policy == "" {
-		f.policy = access.DefaultPolicy(closed)
-		return f, nil
-	}
-	text, err := os.ReadFile(c.Policy)
-	if err != nil {
-		return f, c.byFile(err)
-	}
-	f.policy, err = access.ParsePolicy(text, closed, c.names().Upstreams)
-	if err == nil {
-		return f, nil
-	}
-	var errs []error
-	for _, mistake := range apart(err) {
-		errs = append(errs, fmt.Errorf("%sPOLICY: %s: %w", prefix, c.Policy, mistake))
-	}
-	return f, errors.Join(errs...)
-}
-
 // against is what keeps it from happening, whatever the policy allows.
 func (c Config) against(f accessFiles, q question, repo access.Repository) (all []string) {
 	note := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
 	_, robot := q.who.Robot()
-	if _, found := access.RemoveUser(f.users, string(q.who)); c.Htpasswd != "" && q.who != access.Anonymous && !robot && !found {
+	if c.Htpasswd != "" && q.who != access.Anonymous && !robot && !slices.Contains(f.users, string(q.who)) {
 		note("%s has no user %s, who cannot log in", c.Htpasswd, q.who)
 	}
 	changes := q.action == access.Push || q.action == access.Delete
@@ -155,6 +126,12 @@ func (c Config) beside(f accessFiles, q question, repo access.Repository) (all [
 	note := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
 	if c.Htpasswd == "" {
 		note("there are no users (%sHTPASSWD): everybody is anonymous, and only who comes from a loopback, private or link-local address may push and delete", prefix)
+	}
+	if name, robot := q.who.Robot(); robot && c.Htpasswd != "" {
+		note("robots are not looked up here; entrepot robot list says whether there is one named %s", name)
+	}
+	if q.action == access.Admin && c.ReadOnly {
+		note("%sREAD_ONLY is set, so nothing is pushed or deleted", prefix)
 	}
 	if q.action == access.Delete && c.Delete != (Deletable{}) && c.Delete != (Deletable{true, true, true}) {
 		note("%sDELETE allows to delete %s only", prefix, c.Delete)

@@ -20,6 +20,7 @@ hosted:
     delete: ["@staff"]
   - repositories: ["**"]
     pull: [everyone]
+    admin: [root]
 upstream:
   - repositories: [gcr.io/corp-*/**]
     pull: ["@staff"]
@@ -58,7 +59,7 @@ func usersFile(t *testing.T, names ...string) string {
 }
 
 func TestWhatAPolicyAllows(t *testing.T) {
-	closed := []string{"HTPASSWD=" + usersFile(t, "alice", "bob"), "POLICY=" + writeFile(t, "policy.yaml", policyText), "HOSTED=team"}
+	closed := []string{"HTPASSWD=" + usersFile(t, "alice", "bob", "root"), "POLICY=" + writeFile(t, "policy.yaml", policyText), "HOSTED=team"}
 	for name, c := range map[string]struct {
 		env  []string // beside the closed server's
 		args string
@@ -68,8 +69,8 @@ func TestWhatAPolicyAllows(t *testing.T) {
 		"staff pushes":                         {nil, "alice push team/app", exitOK, ""},
 		"a user who is not staff":              {nil, "bob push team/app", exitFailed, ""},
 		"nobody in particular":                 {nil, "anonymous pull team/app", exitFailed, ""},
-		"a robot":                              {nil, "robot+ci pull team/app:1", exitOK, ""},
-		"a robot that pushes":                  {nil, "robot+ci push team/app:1", exitFailed, ""},
+		"a robot":                              {nil, "robot+ci pull team/app:1", exitOK, "whether there is one named ci"},
+		"a robot that pushes":                  {nil, "robot+ci push team/app:1", exitFailed, "note: robots are not looked up here"},
 		"one element is hosted":                {nil, "anonymous pull my-image", exitOK, "docker.io/library/my-image"},
 		"an upstream's repository":             {nil, "bob pull gcr.io/corp-a/app", exitFailed, ""},
 		"an upstream's, of staff":              {nil, "alice pull gcr.io/corp-a/app", exitOK, ""},
@@ -79,6 +80,7 @@ func TestWhatAPolicyAllows(t *testing.T) {
 		"somebody who is gone":                 {nil, "carol pull my-image", exitFailed, "no user carol"},
 		"a read-only server":                   {[]string{"READ_ONLY=true"}, "alice push team/app", exitFailed, "READ_ONLY is set"},
 		"a read-only server that is read":      {[]string{"READ_ONLY=true"}, "alice pull team/app", exitOK, ""},
+		"an admin of a read-only server":       {[]string{"READ_ONLY=true"}, "root admin other", exitOK, "note: ENTREPOT_READ_ONLY is set"},
 		"nothing is deleted":                   {[]string{"DELETE=none"}, "alice delete team/app", exitFailed, "DELETE is none"},
 		"some is deleted":                      {[]string{"DELETE=tags"}, "alice delete team/app", exitOK, "allows to delete tags only"},
 		"push to an upstream":                  {nil, "alice push gcr.io/corp-a/app", exitFailed, "belongs to the upstream gcr.io"},
@@ -89,7 +91,7 @@ func TestWhatAPolicyAllows(t *testing.T) {
 			code, out, errs := typed("", environment(append(c.env, closed...)...), append([]string{"policy", "check"}, strings.Fields(c.args)...)...)
 			wantCode(t, c.want, code, errs)
 			explained, notes, _ := strings.Cut(out, "\n")
-			if c.want == exitFailed && c.says != "" && !strings.HasPrefix(notes, "but ") {
+			if c.want == exitFailed && c.says != "" && !strings.HasPrefix(notes, "but ") && !strings.HasPrefix(c.says, "note: ") {
 				t.Errorf("what stands against it is no more than a note: %q", notes)
 			}
 			if explained == "" || !strings.Contains(notes, c.says) || (c.says == "") != (notes == "") {
@@ -118,6 +120,7 @@ func TestPoliciesWithoutUsersAndWithoutAFile(t *testing.T) {
 		"a name that is none":                {[]string{users}, "alice pull Nginx", exitUsage},
 		"a registry that is not configured":  {[]string{users}, "alice pull registry.example/app", exitUsage},
 		"a question without a repository":    {[]string{users}, "alice pull", exitUsage},
+		"a question without an action":       {[]string{users}, "alice", exitUsage},
 		"users that cannot be read":          {[]string{"HTPASSWD=/does/not/exist"}, "alice pull my-image", exitUsage},
 		"a policy that cannot be read":       {[]string{users, "POLICY=/does/not/exist"}, "alice pull my-image", exitUsage},
 		"a policy that says what is unknown": {[]string{users, "POLICY=" + writeFile(t, "policy", "host: []\n")}, "alice pull my-image", exitUsage},
@@ -131,6 +134,47 @@ func TestPoliciesWithoutUsersAndWithoutAFile(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestWhatTheFilesOfAccessHold(t *testing.T) {
+	users := usersFile(t, "alice")
+	policy := writeFile(t, "policy.yaml", policyText)
+	incoming := writeFile(t, "incoming.yaml", "incoming:\n  - allow: [docker.io/library/**]\n  - deny: [\"**\"]\n")
+	for name, c := range map[string]struct {
+		env  []string
+		want string
+	}{
+		"no files":               {nil, "users: none, since ENTREPOT_HTPASSWD is not set\npolicy: rules of what comes in: 0, of the default\n"},
+		"users":                  {[]string{"HTPASSWD=" + users}, "users: 1, of " + users + "\npolicy: entries of hosted: 1, of upstream: 1, rules of what comes in: 0, of the default\n"},
+		"a policy without users": {[]string{"POLICY=" + incoming}, "users: none, since ENTREPOT_HTPASSWD is not set\npolicy: rules of what comes in: 2, of " + incoming + "\n"},
+		"both":                   {[]string{"HTPASSWD=" + users, "POLICY=" + policy, "HOSTED=team"}, "users: 1, of " + users + "\npolicy: entries of hosted: 2, of upstream: 2, rules of what comes in: 2, of " + policy + "\nnote: the policy names root, who is no user\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, out, errs := typed("", environment(c.env...), "policy", "check")
+			wantCode(t, exitOK, code, errs)
+			if out != c.want {
+				t.Errorf("got %q, want %q", out, c.want)
+			}
+		})
+	}
+}
+
+// What the check lets pass must start: it is run before a deployment.
+func TestMistakesOfBothFilesAreToldAtOnceAsByTheServer(t *testing.T) {
+	users := writeFile(t, "users", "alice:{SHA}notbcrypt\nbob\n")
+	policy := writeFile(t, "policy.yaml", "host: []\nhosted: [{repositories: [team/**]}]\nupstream: []\n")
+	env := environment("DATA="+t.TempDir(), "HTPASSWD="+users, "POLICY="+policy)
+	_, _, want := typed("", env, "serve")
+	if strings.Count(want, users+": line ") != 2 || !strings.Contains(want, policy+": line 1") {
+		t.Fatalf("the server says %q", want)
+	}
+	for _, args := range [][]string{{"policy", "check"}, {"policy", "check", "alice", "pull", "my-app"}} {
+		code, out, errs := typed("", env, args...)
+		wantCode(t, exitUsage, code, errs)
+		if out != "" || errs != want {
+			t.Errorf("%v: printed %q and %q, want %q", args, out, errs, want)
+		}
 	}
 }
 

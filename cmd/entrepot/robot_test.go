@@ -76,7 +76,7 @@ func TestRobotsAreAddedListedAndRevoked(t *testing.T) {
 		}
 		s.want("revoked robot+ci\n", "robot", "revoke", "ci")
 		code, _, errs = s.command("robot", "revoke", "ci")
-		if code != exitFailed || !strings.Contains(errs, "there is no robot of that name") {
+		if code != exitFailed || errs != "entrepot: revoke robot ci: there is no robot of that name\n" {
 			t.Errorf("revoked again: %d %s", code, errs)
 		}
 		s.want(`{"name":"deploy"}`, "robot", "revoke", "--json", "robot+deploy")

@@ -164,7 +164,7 @@ func (a *application) listenOperators(c Config) ([]*operator, error) {
 	}
 	l, err := listenSocket(c.Data)
 	if err != nil {
-		a.log.Warn("no control socket; ls, purge, gc and verify cannot reach this server", "err", err)
+		a.log.Warn("no control socket; ls, purge, gc, verify and robot cannot reach this server", "err", err)
 		return all, nil
 	}
 	return append(all, &operator{"socket", a.server(a.control), l}), nil

@@ -3,9 +3,12 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -194,10 +197,17 @@ func (s *stored) sweep(limit int64, log *slog.Logger) {
 }
 
 // offline opens what is stored for a command, where no server runs. It takes the lock, so that none starts meanwhile, and
-// has no limits: a command whose environment is not the server's must not evict what the server would keep.
+// has no limits: a command whose environment is not the server's must not evict what the server would keep. It makes no data
+// directory either: what a command leaves in a wrong one, no server knows.
 func offline(c Config, errs io.Writer, do func(*stored) error) error {
+	if _, err := os.Stat(c.Data); errors.Is(err, fs.ErrNotExist) {
+		return usageError{fmt.Errorf("no server runs, and there is no data directory %s: set %sDATA as the server has it", c.Data, prefix)}
+	}
 	c.DiskSize, c.MinFree, c.MemorySize, c.Prefetch = DiskSize{Size: math.MaxInt64 / 2}, 0, 0, false
 	s, err := openStored(c, unseenCounts(), newLogger(c, errs))
+	if errors.Is(err, disk.ErrInUse) {
+		return errors.Join(err, fmt.Errorf("if that is a server: nothing answers on its socket %s, and starting it again makes that anew", socketPath(c.Data)))
+	}
 	if err != nil {
 		return err
 	}

@@ -38,7 +38,7 @@ func BenchmarkAccess(b *testing.B) {
 		b.Run(w.work, func(b *testing.B) {
 			b.ReportMetric(0, "ns/op")
 			peers := append([]peer{open}, closed.as(withToken, withPassword, withNothing)...)
-			loads := takeTurns(b, peers, full(15, 9), func(p peer) load { return requests(closed.header(b, p)...)(b, p.url+w.path) })
+			loads := takeTurns(b, peers, full(15, 7), func(p peer) load { return requests(closed.header(b, p)...)(b, p.url+w.path) })
 			results.addAccess("warm "+w.work+", with users: a token with each request", loads, withToken, 0.9)
 			results.addAccess("— without a login", loads, withNothing, 0.9)
 			results.addAccess("— a password with each request", loads, withPassword, 0)
@@ -47,7 +47,7 @@ func BenchmarkAccess(b *testing.B) {
 	b.Run("token", func(b *testing.B) {
 		b.ReportMetric(0, "ns/op")
 		const path = "/token?service=entrepot&scope=repository:" + repo + ":pull"
-		loads := takeTurns(b, closed.as(withSecret, withPassword, withNothing), full(7, 5), func(p peer) load { return requests(closed.header(b, p)...)(b, p.url+path) })
+		loads := takeTurns(b, closed.as(withSecret, withPassword, withNothing), full(7, 3), func(p peer) load { return requests(closed.header(b, p)...)(b, p.url+path) })
 		for _, r := range []struct{ work, credential string }{
 			{"tokens for a robot's secret, 64 connections", withSecret},
 			{"— for a password that is remembered", withPassword},

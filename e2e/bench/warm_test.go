@@ -87,7 +87,8 @@ func takeTurns(b *testing.B, peers []peer, rounds int, run func(peer) load) map[
 	b.Helper()
 	turns := map[string][]load{}
 	for i := range rounds {
-		for _, p := range peers {
+		first := i % len(peers) // everybody is the first once
+		for _, p := range slices.Concat(peers[first:], peers[:first]) {
 			var l load
 			before := used(b, p.pid)
 			p.profiled(b, i, turn, func() { l = run(p) })

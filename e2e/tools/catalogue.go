@@ -63,7 +63,18 @@ func Compose() Tool {
 		Programs: map[string]string{"docker-compose": "cmd"}, throwaway: true, stampedVar: "github.com/docker/compose/v5/internal.Version"}
 }
 
-// All lists every tool, the slow builds last.
+// Versitygw is an S3 server over a folder.
+func Versitygw() Tool {
+	return Tool{Name: "versitygw", Module: "github.com/versity/versitygw", Version: "v1.8.0",
+		Programs: map[string]string{"versitygw": "cmd/versitygw"}}
+}
+
+// Rclone can be an S3 server too: one that ignores conditions. It takes two minutes to build, so only the long tests use it.
+func Rclone() Tool {
+	return Tool{Name: "rclone", Module: "github.com/rclone/rclone", Version: "v1.75.1", Programs: map[string]string{"rclone": "."}}
+}
+
+// All lists every tool that the short tests use, the slow builds last.
 func All() []Tool {
-	return []Tool{Crane(), Regctl(), Runc(), Containerd(), Compose(), Buildkit(), Helm(), Distribution(), Cosign(), Dockerd29()}
+	return []Tool{Crane(), Regctl(), Runc(), Containerd(), Compose(), Buildkit(), Helm(), Versitygw(), Distribution(), Cosign(), Dockerd29()}
 }

@@ -101,6 +101,7 @@ type Refusal struct {
 	Reason  Reason
 	Action  Action // of Denied
 	Message string
+	Who     Subject       // of BadToken: whose it was, where we have signed it
 	After   time.Duration // of TooManyAttempts: when to try again
 }
 

@@ -32,7 +32,7 @@ type Entry struct {
 	Who     Subject
 	From    netip.Addr
 	Action  string   // pull, push, delete or login
-	What    string   // repository, as a client spells it; empty: none
+	What    string   // repository, by its home: docker.io/library/nginx, or team/app for one that is hosted; empty: none
 	Ref     string   // tag or digest that was asked for
 	Digest  string   // of what was pushed
 	Tags    []string // that were moved beside Ref

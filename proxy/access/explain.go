@@ -21,6 +21,14 @@ func (p *Policy) Explain(who Subject, a Action, repo Repository) string {
 	return fmt.Sprintf("%s: line %d, %s: %s", e.verdict(who, a), e.line, f.pattern, e.explain(who, a))
 }
 
+// Summary tells people how much the policy says.
+func (p *Policy) Summary() string {
+	if p.open {
+		return fmt.Sprintf("rules of what comes in: %d", len(p.incoming))
+	}
+	return fmt.Sprintf("entries of hosted: %d, of upstream: %d, rules of what comes in: %d", len(p.hosted), len(p.upstream), len(p.incoming))
+}
+
 func (e *entry) verdict(who Subject, a Action) string {
 	if e.decide(who, a).Allowed {
 		return "allowed"

@@ -46,9 +46,10 @@ type Options struct {
 	Policy   string // file; empty: the default policy
 	TokenKey string // file of keys that sign tokens (PEM); empty: they are made, and kept in Store
 
-	Upstreams []string      // hosts that a policy may name
-	Store     storage.Store // of robots and keys; everything below it is this package's
-	Service   string        // whose tokens these are, the same on every replica; empty: entrepot
+	Upstreams []string                // hosts that a policy may name
+	Hosted    func(first string) bool // names of several elements that begin so are hosted here; nil: all of them
+	Store     storage.Store           // of robots and keys; everything below it is this package's
+	Service   string                  // whose tokens these are, the same on every replica; empty: entrepot
 
 	Events Events
 	Log    *slog.Logger
@@ -59,6 +60,9 @@ type Options struct {
 func (o *Options) complete() error {
 	if o.Store == nil && o.Htpasswd != "" {
 		return errors.New("users need a store, for the keys of their tokens")
+	}
+	if o.Hosted == nil {
+		o.Hosted = func(string) bool { return true }
 	}
 	if o.Service == "" {
 		o.Service = "entrepot"

@@ -16,8 +16,8 @@ type rule struct {
 	line  int
 	allow bool
 	forms []form
-	tags  []string // globs; none: every tag
-	why   string   // of a refusal
+	tags  []tag  // none: every tag
+	why   string // of a refusal
 }
 
 // Refuses tells why the policy keeps that out, whoever asks; empty: it comes in. ref is a tag, a digest, or empty for the
@@ -44,12 +44,19 @@ func (r *rule) meets(ref string) bool {
 	if ref == "" || strings.IndexByte(ref, ':') >= 0 {
 		return r.allow
 	}
-	for _, tag := range r.tags {
-		if doublestar.MatchUnvalidated(tag, ref) {
+	for i := range r.tags {
+		if r.tags[i].matches(ref) {
 			return true
 		}
 	}
 	return false
+}
+
+// tag is a glob of tags, with what each that matches begins and ends with.
+type tag struct{ glob, prefix, suffix string }
+
+func (t *tag) matches(ref string) bool {
+	return strings.HasPrefix(ref, t.prefix) && strings.HasSuffix(ref, t.suffix) && doublestar.MatchUnvalidated(t.glob, ref)
 }
 
 // before reports whether every reference that the later rule meets is met by this one, where both match the repository.
@@ -57,7 +64,7 @@ func (r *rule) before(later *rule) bool {
 	if len(r.tags) == 0 {
 		return true
 	}
-	unknown := func(tag string) bool { return !slices.Contains(r.tags, tag) }
+	unknown := func(t tag) bool { return !slices.Contains(r.tags, t) }
 	return len(later.tags) > 0 && !slices.ContainsFunc(later.tags, unknown) && (r.allow || !later.allow)
 }
 
@@ -89,20 +96,20 @@ func (r *policyReader) incoming(n *node) []rule {
 	return all
 }
 
-func (r *policyReader) tags(n *node) []string {
+func (r *policyReader) tags(n *node) []tag {
 	if n == nil {
 		return nil
 	}
 	if n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
 		r.mistake(n, "%s is empty, so that the entry has none: leave it out where every tag is meant", fieldTags)
 	}
-	var all []string
+	var all []tag
 	for _, item := range r.list(n, fieldTags) {
 		if err := checkTag(item.Value); err != nil {
 			r.mistake(item, "tag %.255q: %v", item.Value, err)
 			continue
 		}
-		all = append(all, item.Value)
+		all = append(all, tag{item.Value, literalPrefix(item.Value), literalSuffix(item.Value)})
 	}
 	return all
 }

@@ -68,6 +68,24 @@ func ParsePolicy(text []byte, users bool, upstreams []string) (*Policy, error) {
 	return p, nil
 }
 
+// CheckHosted fails on each pattern of hosted repositories whose first element is never hosted, by what hosted says of it:
+// the entry would never decide, and whoever wrote it believes that it does.
+func (p *Policy) CheckHosted(hosted func(first string) bool) error {
+	var wrong mistakes
+	told := map[string]bool{}
+	for _, e := range p.hosted {
+		for _, f := range e.forms {
+			first, _, several := strings.Cut(f.pattern, "/")
+			if !several || strings.ContainsAny(first, wildcards) || hosted(first) || told[f.pattern] {
+				continue
+			}
+			told[f.pattern] = true
+			wrong.add(fmt.Errorf("line %d: pattern %q: names that begin with %s/ are the default upstream's, and nothing of them is hosted here: set ENTREPOT_HOSTED=%s", e.line, f.pattern, first, first))
+		}
+	}
+	return wrong.err()
+}
+
 // policy reads groups first: they may stand below those who name them.
 func (r *policyReader) policy(p *Policy, root *node) {
 	sections := r.fields(root, "a policy", sectionGroups, sectionHosted, sectionUpstream, sectionIncoming)

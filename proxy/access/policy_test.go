@@ -326,3 +326,25 @@ func TestWithoutUsersAPolicyIsOfWhatComesIn(t *testing.T) {
 		t.Errorf("incoming: %q", got)
 	}
 }
+
+func TestPatternsOfWhatIsNeverHosted(t *testing.T) {
+	p, err := ParsePolicy([]byte(`
+hosted:
+  - repositories: [team/**, "*/shared", my-image, other/app]
+    pull: [users]
+  - repositories: ["**"]
+    pull: [users]
+upstream: []
+`), true, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.CheckHosted(func(string) bool { return true }); err != nil {
+		t.Errorf("where everything is hosted: %v", err)
+	}
+	err = p.CheckHosted(func(first string) bool { return first == "other" })
+	want := `line 3: pattern "team/**": names that begin with team/ are the default upstream's, and nothing of them is hosted here: set ENTREPOT_HOSTED=team`
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}

@@ -18,6 +18,7 @@ const (
 	rememberedCount = 8192    // tokens, and as many logins
 	rememberedSize  = 1 << 10 // bytes of what one of them was asked for, about
 	grantSize       = 150     // bytes beside the name
+	rememberedToken = 2 << 10 // bytes of the longest token; longer ones are verified at each request
 )
 
 // state is who and what there is at one time. It changes only in what it remembers of requests: a new state has forgotten
@@ -28,14 +29,14 @@ type state struct {
 	robots    robots
 	keys      *keys // nil: none could be read yet
 	anonymous *Caller
-	tokens    *lru.Cache[sum, *Caller] // that were verified
+	tokens    *lru.Cache[string, *Caller] // that were verified, as they are: whoever reads this memory finds the key that signs them
 }
 
-// sum is the hash of a credential. The credential itself is not kept.
+// sum is the hash of a user name and a password, which are not kept.
 type sum [32]byte
 
 func newState(p *Policy, a *accounts, r robots, k *keys) *state {
-	s := &state{policy: p, accounts: a, robots: r, keys: k, tokens: newMemory[*Caller]()}
+	s := &state{policy: p, accounts: a, robots: r, keys: k, tokens: newMemory[string, *Caller]()}
 	s.anonymous = &Caller{state: s}
 	return s
 }
@@ -49,11 +50,11 @@ type accounts struct {
 }
 
 func newAccounts(u *users) *accounts {
-	return &accounts{users: u, logins: newMemory[bool](), checks: new(singleflight.Group)}
+	return &accounts{users: u, logins: newMemory[sum, bool](), checks: new(singleflight.Group)}
 }
 
-func newMemory[V any]() *lru.Cache[sum, V] {
-	memory, err := lru.New[sum, V](rememberedCount)
+func newMemory[K comparable, V any]() *lru.Cache[K, V] {
+	memory, err := lru.New[K, V](rememberedCount)
 	if err != nil {
 		panic(err) // rememberedCount is positive
 	}
@@ -171,7 +172,11 @@ func (g *Guard) sources() []source {
 
 func (g *Guard) loadPolicy(_ context.Context, into *state) (bool, error) {
 	return loadFile(&g.policy, &into.policy, func(text []byte) (*Policy, error) {
-		return ParsePolicy(text, g.Closed(), g.o.Upstreams)
+		p, err := ParsePolicy(text, g.Closed(), g.o.Upstreams)
+		if err != nil {
+			return nil, err
+		}
+		return p, p.CheckHosted(g.o.Hosted)
 	})
 }
 

@@ -6,6 +6,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -66,6 +68,15 @@ func parseUsers(text []byte) (*users, error) {
 		u.cost = bcrypt.DefaultCost
 	}
 	return u, nil
+}
+
+// UserNames gives whom an htpasswd file names, sorted. Its error holds every mistake with its line, as that of a start.
+func UserNames(text []byte) ([]string, error) {
+	u, err := parseUsers(text)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Sorted(maps.Keys(u.byName)), nil
 }
 
 // splitUser reads one line. empty: it is blank, or a comment. Without a colon there is no name: it may be the rest of a hash.

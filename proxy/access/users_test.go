@@ -284,3 +284,13 @@ func wantNoHash(t *testing.T, text, message string) {
 		}
 	}
 }
+
+func TestNamesOfUsers(t *testing.T) {
+	names, err := UserNames([]byte("bob:$2b" + horse + "\n# nobody:x\nalice:$2a" + horse))
+	if err != nil || !slices.Equal(names, []string{"alice", "bob"}) {
+		t.Errorf("got %q, %v", names, err)
+	}
+	if names, err := UserNames([]byte("bob:x\nalice\n")); names != nil || err == nil || strings.Count(err.Error(), "\n") != 1 {
+		t.Errorf("of a wrong file: %q, %v", names, err)
+	}
+}
