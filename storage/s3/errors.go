@@ -42,7 +42,7 @@ func reason(ctx context.Context, err error) error {
 		return ended
 	}
 	if errors.Is(err, errStalled) || errors.Is(err, context.DeadlineExceeded) { // not the caller's, so that of call
-		return errStalled
+		return unavailable(errStalled)
 	}
 	if r := answer(err); r != nil {
 		if known := r.meaning(); known != nil {
@@ -52,7 +52,7 @@ func reason(ctx context.Context, err error) error {
 	}
 	var send *smithyhttp.RequestSendError
 	if errors.As(err, &send) {
-		return send.Err
+		return unavailable(send.Err)
 	}
 	var operation *smithy.OperationError
 	if errors.As(err, &operation) {
@@ -60,6 +60,9 @@ func reason(ctx context.Context, err error) error {
 	}
 	return err
 }
+
+// unavailable says that asking again later may help.
+func unavailable(err error) error { return fmt.Errorf("%w: %w", storage.ErrUnavailable, err) }
 
 // answer is what the server refused a call with, or nil.
 func answer(err error) *refusal {
@@ -96,6 +99,9 @@ func (r *refusal) meaning() error {
 		return storage.ErrConflict
 	case http.StatusInsufficientStorage:
 		return storage.ErrNoSpace
+	}
+	if r.status >= http.StatusInternalServerError || r.status == http.StatusTooManyRequests {
+		return storage.ErrUnavailable
 	}
 	return nil
 }
