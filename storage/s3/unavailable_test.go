@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/entrepot/entrepot/storage"
 	"github.com/entrepot/entrepot/storage/s3"
@@ -31,7 +32,10 @@ func TestWhatMayHelpToAskAgainLater(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			f := newFake(t, quirks{})
-			s := f.open(t, quick)
+			s := f.open(t)
+			if c.name == "silence" {
+				s = f.open(t, quick)
+			}
 			f.fail(c.fault)
 			for op, err := range operations(t.Context(), s) {
 				if errors.Is(err, storage.ErrUnavailable) != c.want {
@@ -58,7 +62,7 @@ func TestABrokenAnswerDoesNotSayThatAnObjectIsShorter(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := newFake(t, quirks{})
-			s := f.open(t, quick)
+			s := f.open(t, func(o *s3.Options) { o.Timeout = 2 * time.Second })
 			if err := s.Put(t.Context(), "a", strings.NewReader("0123456789"), 10); err != nil {
 				t.Fatal(err)
 			}
