@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
@@ -13,26 +15,31 @@ import (
 	"github.com/entrepot/entrepot/storage"
 )
 
+// When a store counts as gone: so many failures one after the other, or one whose time ran out, since that is long enough to
+// wait.
 const (
-	silences = 3               // one after the other, until the store counts as gone
+	failures = 3
 	goneFor  = 5 * time.Second // then one request may try
 )
 
 // breaker spares callers the time-outs of a store that is known to be gone: it fails at once with storage.ErrUnavailable.
 type breaker struct {
-	store storage.Store
-	two   *gobreaker.TwoStepCircuitBreaker[struct{}]
+	store  storage.Store
+	two    *gobreaker.TwoStepCircuitBreaker[struct{}]
+	silent atomic.Bool // the last operation that told something ran out of time
 }
 
 func newBreaker(s storage.Store) *breaker {
-	return &breaker{s, gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
+	b := &breaker{store: s}
+	b.two = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Timeout:      goneFor,
-		ReadyToTrip:  func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= silences },
+		ReadyToTrip:  func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= failures || b.silent.Load() },
 		IsSuccessful: func(err error) bool { return !errors.Is(err, storage.ErrUnavailable) },
 		IsExcluded: func(err error) bool { // callers who left
 			return !errors.Is(err, storage.ErrUnavailable) && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded))
 		},
-	})}
+	})
+	return b
 }
 
 func gone(doing string) error {
@@ -45,7 +52,10 @@ func (b *breaker) do(doing, key string, do func() error) (err error) {
 	if err != nil {
 		return gone(doing + " " + key)
 	}
-	defer func() { done(err) }()
+	defer func() {
+		b.silent.Store(errors.Is(err, storage.ErrUnavailable) && errors.Is(err, os.ErrDeadlineExceeded))
+		done(err)
+	}()
 	return do()
 }
 

@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -18,22 +20,23 @@ import (
 
 var quiescent = slog.New(slog.DiscardHandler)
 
-// switched is a store that answers while its field is true.
+// switched is a store that answers while it is on, and fails with what while it is not.
 type switched struct {
 	storage.Store
+	what    error
 	mu      sync.Mutex
 	answers bool
 	asked   int
 }
 
 func newSwitched(s storage.Store) *switched {
-	w := &switched{answers: true}
+	w := &switched{answers: true, what: storage.ErrUnavailable}
 	w.Store = storagetest.Slow(s, func(context.Context, storagetest.Op, string) error {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.asked++
 		if !w.answers {
-			return storage.ErrUnavailable
+			return w.what
 		}
 		return nil
 	})
@@ -181,7 +184,7 @@ func TestAStoreThatIsGoneIsNotWaitedForAgainAndAgain(t *testing.T) {
 		b := newBreaker(below)
 		get := func() error { _, _, err := b.Get(t.Context(), "nothing"); return err }
 		below.turn(false)
-		for i := range silences {
+		for i := range failures {
 			if err := get(); !errors.Is(err, storage.ErrUnavailable) {
 				t.Fatalf("get %d: %v", i, err)
 			}
@@ -217,11 +220,24 @@ func TestAStoreThatIsGoneIsNotWaitedForAgainAndAgain(t *testing.T) {
 	})
 }
 
+func TestSilenceIsWaitedForOnce(t *testing.T) {
+	below := newSwitched(mem.New(time.Now))
+	below.what = fmt.Errorf("%w: %w", storage.ErrUnavailable, os.ErrDeadlineExceeded)
+	below.turn(false)
+	b := newBreaker(below)
+	if _, _, err := b.Get(t.Context(), "nothing"); !errors.Is(err, storage.ErrUnavailable) {
+		t.Fatal(err)
+	}
+	if n := below.asks(func() { _, _, _ = b.Get(t.Context(), "nothing") }); n > 0 {
+		t.Error("it was asked again")
+	}
+}
+
 func TestWhoeverLeavesSaysNothingAboutTheStore(t *testing.T) {
 	left, cancel := context.WithCancel(t.Context())
 	cancel()
 	b := newBreaker(mem.New(time.Now))
-	for range 2 * silences {
+	for range 2 * failures {
 		if _, _, err := b.Get(left, "nothing"); !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}
@@ -237,7 +253,7 @@ func TestALongUploadIsNoTrial(t *testing.T) {
 		below := newSwitched(mem.New(time.Now))
 		b := newBreaker(below)
 		below.turn(false)
-		for range silences {
+		for range failures {
 			_, _, _ = b.Get(t.Context(), "nothing")
 		}
 		below.turn(true)
