@@ -94,6 +94,9 @@ func (e *Error) status() int {
 // leastRetry is the Retry-After of an outage that names none. Zero would make clients ask again at once.
 const leastRetry = time.Second
 
+// storeRetry is the Retry-After while the store of hosted repositories does not answer.
+const storeRetry = 5 * time.Second
+
 // AsRegistryError says what an error of the cache, of hosted repositories or of a handler is to a client. missing is the code
 // of a 404 on this route, registry the upstream asked. An upstream's own message never passes: it may name hosts and realms
 // that are nobody's business.
@@ -125,6 +128,8 @@ func AsRegistryError(err error, missing Code, registry string) *Error {
 	case errors.Is(err, digest.ErrDigestInvalidFormat), errors.Is(err, digest.ErrDigestUnsupported),
 		errors.Is(err, digest.ErrDigestInvalidLength):
 		return &Error{Code: CodeDigestInvalid, Message: "malformed digest", Err: err}
+	case errors.Is(err, storage.ErrUnavailable): // which may wrap the time-out of a request to it
+		return &Error{Code: CodeUnavailable, Message: "the store of hosted repositories does not answer", RetryAfter: storeRetry, Err: err}
 	case errors.Is(err, context.Canceled):
 		return &Error{Code: CodeUnavailable, Message: "this server is shutting down", RetryAfter: leastRetry, Err: err}
 	case errors.Is(err, context.DeadlineExceeded):

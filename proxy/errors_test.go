@@ -47,6 +47,8 @@ func TestAsRegistryError(t *testing.T) {
 		{"invalid manifest", &hosted.InvalidManifestError{Reason: "why"}, CodeManifestInvalid, 400, 0},
 		{"missing blob", &hosted.MissingBlobError{Digest: sha256}, CodeManifestBlobUnknown, 404, 0},
 		{"too many writers", hosted.ErrConflict, CodeUnavailable, 503, time.Second},
+		{"a store that does not answer", storage.ErrUnavailable, CodeUnavailable, 503, 5 * time.Second},
+		{"a store that does not answer in time", fmt.Errorf("%w: %w", storage.ErrUnavailable, context.DeadlineExceeded), CodeUnavailable, 503, 5 * time.Second},
 		{"no space", storage.ErrNoSpace, CodeUnavailable, 507, 0},
 		{"a handler's own", newError(CodePaginationNumber, "n"), CodePaginationNumber, 400, 0},
 	} {

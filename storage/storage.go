@@ -25,6 +25,9 @@ var ErrSize = errors.New("body is not of the size announced")
 // ErrNoSpace says that there is no space left to store this. What the system said is in the chain too.
 var ErrNoSpace = errors.New("no space left to store this")
 
+// ErrUnavailable says that the store does not answer, or not in time: later it may. What was being written may be there.
+var ErrUnavailable = errors.New("store does not answer")
+
 // ErrInvalidKey says that no object can have the key, or begin with the prefix, that was given. See CheckKey.
 var ErrInvalidKey = errors.New("invalid key")
 

@@ -69,7 +69,7 @@ func (u UpstreamSpec) String() string {
 	return u.Host + "=" + string(u.URL)
 }
 
-// URL is where an upstream answers. Credentials in it would end in logs, so it carries none.
+// URL is where an upstream, or S3, answers. Credentials in it would end in logs, so it carries none.
 type URL string
 
 func (u *URL) UnmarshalText(text []byte) error {
@@ -78,7 +78,7 @@ func (u *URL) UnmarshalText(text []byte) error {
 	case err != nil:
 		return errors.New("that is not a URL: write https://registry.example")
 	case parsed.User != nil:
-		return errors.New("a URL holds no credentials: use ENTREPOT_UPSTREAM_n_USERNAME and _PASSWORD_FILE")
+		return errors.New("a URL holds no credentials: they have their own variables, ENTREPOT_UPSTREAM_n_USERNAME and _PASSWORD_FILE, or those of AWS for S3")
 	case parsed.Scheme != "http" && parsed.Scheme != "https", parsed.Host == "":
 		return fmt.Errorf("%q is not a URL: write https://registry.example", text)
 	case parsed.RawQuery != "", parsed.Fragment != "":

@@ -14,27 +14,33 @@ import (
 	"github.com/entrepot/entrepot/storage/hosted"
 )
 
-// openHosted gives the hosted repositories their own part of the object store. They are on disk whatever the cache may
-// use.
-func (s *stored) openHosted(c Config, objects storage.Store, events hosted.Events, log *slog.Logger) (err error) {
-	space := room{giveUp: s.blobs.Room, givable: s.blobs.Givable, free: func() (int64, error) { return cache.FreeBytes(c.Data) }}
-	s.hostedStore = storage.Under(objects, "hosted")
-	s.hosted, err = hosted.New(hosted.Options{
-		Store: s.hostedStore, Fits: space.fits, Room: space.forPush, Events: events, Log: log,
+// openHosted gives the hosted repositories their own part of what is kept. Without a bucket they are on disk, whatever the
+// cache may use of it.
+func (s *stored) openHosted(c Config, kept storage.Store, events hosted.Events, log *slog.Logger) (err error) {
+	s.hostedStore = storage.Under(kept, "hosted")
+	o := hosted.Options{
+		Store: s.hostedStore, Events: events, Log: log,
 		Grace: time.Duration(c.GCGrace), Untagged: time.Duration(c.GCUntagged),
-	})
+	}
+	if s.bucket == nil {
+		space := room{giveUp: s.blobs.Room, givable: s.blobs.Givable, free: func() (int64, error) { return cache.FreeBytes(c.Data) }}
+		o.Fits, o.Room = space.fits, space.forPush
+	}
+	s.hosted, err = hosted.New(o)
 	return err
 }
 
-// probeTime is enough for a handful of small writes on a slow disk.
-const probeTime = time.Minute
+const (
+	probeTime = time.Minute    // enough for a handful of small writes on a slow disk
+	probeLife = 24 * time.Hour // by then whoever left a probe in a store that several use has died over it
+)
 
 // probe refuses a store where two writers of one record may both win: pushes would be lost. A store that fails is another
 // matter: a full disk must not keep the server from serving what it has.
 func probe(ctx context.Context, s storage.Store, log *slog.Logger) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
-	err := errors.Join(forgetProbes(ctx, s), storage.Probe(ctx, s))
+	err := errors.Join(forgetProbes(ctx, s, time.Now().Add(probeLife)), storage.Probe(ctx, s)) // nobody else uses the store
 	if errors.Is(err, storage.ErrUnconditional) {
 		return fmt.Errorf("hosted repositories cannot be kept here, since pushes could be lost: %w", err)
 	}
@@ -44,10 +50,10 @@ func probe(ctx context.Context, s storage.Store, log *slog.Logger) error {
 	return nil
 }
 
-// forgetProbes removes what a process left that was killed while it probed. Nobody else uses the store.
-func forgetProbes(ctx context.Context, s storage.Store) error {
+// forgetProbes removes what a process left before that was killed while it probed.
+func forgetProbes(ctx context.Context, s storage.Store, before time.Time) error {
 	for left, err := range s.List(ctx, "probe/", "") {
-		if err == nil {
+		if err == nil && left.Modified.Before(before) {
 			err = s.Delete(ctx, left.Key)
 		}
 		if err != nil {

@@ -14,7 +14,7 @@ const module = "github.com/entrepot/entrepot"
 
 // layers says which of our own packages each one may import. What is not listed may import none.
 var layers = map[string][]string{
-	"cmd/entrepot":        {"metrics", "proxy", "proxy/upstream", "proxy/access", "cache", "storage", "storage/hosted", "storage/disk", "storage/mem"},
+	"cmd/entrepot":        {"metrics", "proxy", "proxy/upstream", "proxy/access", "cache", "storage", "storage/hosted", "storage/disk", "storage/mem", "storage/s3"},
 	"metrics":             {"proxy", "proxy/upstream", "proxy/access", "cache", "storage/hosted"},
 	"proxy":               {"proxy/upstream", "proxy/access", "cache", "storage/hosted", "storage"},
 	"proxy/upstream":      {"cache"},

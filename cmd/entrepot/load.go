@@ -102,6 +102,7 @@ func (c Config) check() []error {
 	if grace := time.Duration(c.GCGrace); grace < leastGrace {
 		fail("GC_GRACE", "%s is less than %s: a blob must outlive the time between its push and that of its manifest", c.GCGrace, Duration(leastGrace))
 	}
+	c.checkS3(fail)
 	for _, t := range c.TagTTLs {
 		if _, err := path.Match(t.Pattern, ""); err != nil {
 			fail("TAG_TTLS", "%q is not a pattern", t.Pattern)

@@ -15,7 +15,7 @@ that begins with ` + "`ENTREPOT_`" + ` and is not listed here is refused, and al
 
 - Sizes are written ` + "`512MiB`, `10GiB`, `500MB`" + `; durations ` + "`30s`, `5m`, `24h`" + `; yes and no are ` + "`true` and `false`" + `.
 - ` + "`entrepot config`" + ` prints the effective values with secrets as stars.
-- ` + "`HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`" + ` apply to requests to upstreams, ` + "`GOMEMLIMIT`" + ` to the process.
+- ` + "`HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`" + ` apply to requests to upstreams and to S3, ` + "`GOMEMLIMIT`" + ` to the process, and the AWS SDK's own variables (` + "`AWS_...`" + `) to S3 and ECR.
 
 ## Server
 `

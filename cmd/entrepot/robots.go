@@ -124,7 +124,7 @@ func onRobots[T any](ctx context.Context, in invocation, c Config, method string
 			done, err = do(robots{
 				Robots:  access.NewRobots(s.accessStore, time.Now, rand.Reader),
 				closed:  c.Htpasswd != "",
-				refresh: func(context.Context) error { return nil }, // the next server reads everything
+				refresh: func(context.Context) error { return nil }, // servers read it by themselves
 			})
 			return err
 		})

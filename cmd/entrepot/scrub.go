@@ -7,6 +7,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/entrepot/entrepot/cache"
+	"github.com/entrepot/entrepot/storage"
 	"github.com/entrepot/entrepot/storage/hosted"
 )
 
@@ -16,9 +17,19 @@ type verified struct {
 	Cached cache.VerifyReport  `json:"cached"`
 }
 
-// scrub reads everything again in the background.
+// scrub reads everything again in the background: what is cached here, and what is hosted unless another server that shares
+// it does.
 func (u *upkeep) scrub(ctx context.Context, rate Size) {
-	r, err := u.verify(ctx, rate, func(verified) {})
+	p := u.newPass(rate, func(verified) {})
+	err := u.alone(ctx, u.scrubLease, p.hosted)
+	left := errors.Is(err, storage.ErrHeld) || errors.Is(err, storage.ErrDone)
+	if left {
+		err = nil
+	}
+	if ctx.Err() == nil {
+		err = errors.Join(err, p.cached(ctx))
+	}
+	r := p.all
 	if err != nil && ctx.Err() == nil {
 		u.log.Error("not everything could be read again", "err", err)
 	}
@@ -28,8 +39,8 @@ func (u *upkeep) scrub(ctx context.Context, rate Size) {
 	if n := len(r.Cached.Damaged); n > 0 {
 		u.log.Warn("damaged blobs were dropped from the cache", "blobs", n, "first", r.Cached.Damaged[0])
 	}
-	if err == nil {
-		u.log.Info("read everything again", "hosted_bytes", r.Hosted.Bytes, "cached_bytes", r.Cached.Bytes)
+	if err == nil && ctx.Err() == nil {
+		u.log.Info("read everything again", "hosted_bytes", r.Hosted.Bytes, "cached_bytes", r.Cached.Bytes, "hosted_by_another", left)
 	}
 }
 
@@ -43,48 +54,69 @@ func (u *upkeep) verifyForCommand(ctx context.Context, rate Size, tell func(veri
 	return u.verify(ctx, rate, tell)
 }
 
-// verify reads what is hosted and then what is cached. That one of them fails does not spare the other. What is told counts
-// the bytes of what is being read, too: a large blob takes long.
+// verify reads what is hosted and then what is cached. That one of them fails does not spare the other.
 func (u *upkeep) verify(ctx context.Context, rate Size, tell func(verified)) (verified, error) {
-	var all, soFar verified
-	limit := newLimit(rate)
-	var failed error
-	all.Hosted, failed = u.hosted.Verify(ctx, hosted.VerifyOptions{
-		Wait: paced(limit, func(bytes int) {
-			u.counts.scrub.ReadHosted(bytes)
-			soFar.Hosted.Bytes += int64(bytes)
-			tell(soFar)
+	p := u.newPass(rate, tell)
+	err := p.hosted(ctx)
+	if ctx.Err() == nil {
+		err = errors.Join(err, p.cached(ctx))
+	}
+	return p.all, err
+}
+
+// pass is one reading of what there is. What is told counts the bytes of what is being read, too: a large blob takes long.
+type pass struct {
+	u          *upkeep
+	limit      *rate.Limiter
+	tell       func(verified)
+	all, soFar verified
+}
+
+func (u *upkeep) newPass(bytes Size, tell func(verified)) *pass {
+	p := &pass{u: u, limit: newLimit(bytes), tell: tell}
+	p.all.Hosted.Damaged, p.all.Cached.Damaged = []string{}, []string{} // lists in JSON too
+	return p
+}
+
+func (p *pass) hosted(ctx context.Context) error {
+	report, err := p.u.hosted.Verify(ctx, hosted.VerifyOptions{
+		Wait: paced(p.limit, func(bytes int) {
+			p.u.counts.scrub.ReadHosted(bytes)
+			p.soFar.Hosted.Bytes += int64(bytes)
+			p.tell(p.soFar)
 		}),
 		Progress: func(r hosted.VerifyReport) {
-			r.Bytes = soFar.Hosted.Bytes
-			soFar.Hosted = r
-			tell(soFar)
+			r.Bytes = p.soFar.Hosted.Bytes
+			p.soFar.Hosted = r
+			p.tell(p.soFar)
 		},
 	})
-	if ctx.Err() != nil {
-		return all, failed
+	if err == nil {
+		p.u.counts.hosted.DamagedLeft(len(report.Damaged))
 	}
-	if failed == nil {
-		u.counts.hosted.DamagedLeft(len(all.Hosted.Damaged))
+	if report.Damaged == nil {
+		report.Damaged = []string{}
 	}
-	soFar.Hosted = all.Hosted
-	var err error
-	all.Cached, err = u.cached.Verify(ctx, paced(limit, func(bytes int) {
-		u.counts.scrub.ReadCached(bytes)
-		soFar.Cached.Bytes += int64(bytes)
-		tell(soFar)
+	p.all.Hosted, p.soFar.Hosted = report, report
+	return err
+}
+
+func (p *pass) cached(ctx context.Context) error {
+	report, err := p.u.cached.Verify(ctx, paced(p.limit, func(bytes int) {
+		p.u.counts.scrub.ReadCached(bytes)
+		p.soFar.Cached.Bytes += int64(bytes)
+		p.tell(p.soFar)
 	}), func(r cache.VerifyReport) {
-		r.Bytes = soFar.Cached.Bytes
-		soFar.Cached = r
-		tell(soFar)
+		r.Bytes = p.soFar.Cached.Bytes
+		p.soFar.Cached = r
+		p.tell(p.soFar)
 	})
-	u.counts.scrub.CachedDamaged(len(all.Cached.Damaged))
-	for _, damaged := range []*[]string{&all.Hosted.Damaged, &all.Cached.Damaged} {
-		if *damaged == nil {
-			*damaged = []string{} // a list in JSON too
-		}
+	p.u.counts.scrub.CachedDamaged(len(report.Damaged))
+	if report.Damaged == nil {
+		report.Damaged = []string{}
 	}
-	return all, errors.Join(failed, err)
+	p.all.Cached = report
+	return err
 }
 
 // mostAtOnce bounds what may be read at once after a pause.

@@ -248,6 +248,7 @@ func TestExitCodes(t *testing.T) {
 		"an unknown flag":               {[]string{"ls", "--yaml"}, nil, exitUsage},
 		"purge of nothing":              {[]string{"purge"}, nil, exitUsage},
 		"a mistake in a variable":       {[]string{"serve"}, environment("TAG_TTL=5"), exitUsage},
+		"a bucket that cannot be one":   {[]string{"serve"}, environment("S3_BUCKET=a/b", "S3_REGION=eu", "DATA="+t.TempDir()), exitUsage},
 		"a CA file that is not there":   {[]string{"serve"}, environment("UPSTREAM_0_HOST=gcr.io", "UPSTREAM_0_CA=/does/not/exist"), exitUsage},
 		"an address that is not ours":   {[]string{"serve"}, environment("LISTEN=192.0.2.1:5000", "DATA="+t.TempDir()), exitFailed},
 		"a certificate that is missing": {[]string{"serve"}, environment("TLS_CERT=/no", "TLS_KEY=/no", "DATA="+t.TempDir()), exitUsage},

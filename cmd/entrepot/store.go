@@ -25,7 +25,7 @@ import (
 const recordShare = 10
 
 // stored is the cache and the hosted repositories with everything below them, open. Nothing else has the data directory
-// until close.
+// until close; a bucket has others at any time.
 type stored struct {
 	memory    *cache.Memory
 	records   *cache.Records
@@ -34,6 +34,7 @@ type stored struct {
 	manifests *cache.Manifests
 	blobs     *cache.Blobs
 
+	bucket      *bucket // of hosted repositories, robots and keys; nil: they are in the data directory
 	hosted      *hosted.Registry
 	hostedStore storage.Store // below it
 	accessStore storage.Store // of robots and of the keys of tokens
@@ -82,11 +83,28 @@ func (s *stored) open(c Config, n *counts, log *slog.Logger) error {
 		return err
 	}
 	s.later(objects.Close)
-	s.accessStore = storage.Under(objects, "access")
+	kept := storage.Store(objects)
+	if c.S3Bucket != "" {
+		if s.bucket, err = openBucket(c, log); err != nil {
+			return err
+		}
+		s.later(s.bucket.end)
+		warnOfPushed(objects, log)
+		kept = s.bucket
+	}
+	s.accessStore = storage.Under(kept, "access")
 	if err := s.openCache(c, objects, n.cache, log); err != nil {
 		return err
 	}
-	return s.openHosted(c, objects, n.hosted, log)
+	return s.openHosted(c, kept, n.hosted, log)
+}
+
+// probe refuses a store that does not decide conditional writes.
+func (s *stored) probe(ctx context.Context, log *slog.Logger) error {
+	if s.bucket != nil {
+		return s.bucket.probe(ctx)
+	}
+	return probe(ctx, s.hostedStore, log)
 }
 
 func (s *stored) openCache(c Config, objects storage.Store, events cache.Events, log *slog.Logger) error {

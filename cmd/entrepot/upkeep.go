@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/entrepot/entrepot/cache"
+	"github.com/entrepot/entrepot/storage"
 	"github.com/entrepot/entrepot/storage/hosted"
 )
 
@@ -36,6 +37,9 @@ type upkeep struct {
 	counts *counts
 	log    *slog.Logger
 
+	// In the background, one of those who share a bucket collects, and one reads what is hosted; nil: nobody shares it.
+	collectLease, scrubLease *storage.Lease
+
 	collecting sync.Mutex // held while somebody collects
 	verifying  sync.Mutex // held while a command verifies; the slow scrub does not keep it waiting
 
@@ -47,6 +51,9 @@ type upkeep struct {
 
 func newUpkeep(s *stored, n *counts, log *slog.Logger) *upkeep {
 	u := &upkeep{hosted: s.hosted, cached: s.blobs, counts: n, log: log}
+	if s.bucket != nil {
+		u.collectLease, u.scrubLease = s.bucket.lease("collect"), s.bucket.lease("scrub")
+	}
 	u.work, u.end = context.WithCancel(context.Background())
 	return u
 }
@@ -99,15 +106,20 @@ func (c Config) schedules() (collect, scrub schedule, rate Size) {
 // start collects and scrubs in the background, until stop.
 func (u *upkeep) start(collect, scrub schedule, rate Size) {
 	runs := 0
-	u.repeat(collect, func(ctx context.Context) {
-		if u.collectBehind(ctx, runs%fullEvery == 0) {
-			runs++
-		}
+	u.repeat(collect, func(ctx context.Context) error {
+		return u.alone(ctx, u.collectLease, func(ctx context.Context) error {
+			err := u.collectBehind(ctx, runs%fullEvery == 0)
+			if err == nil {
+				runs++
+			}
+			return err
+		})
 	})
-	u.repeat(scrub, func(ctx context.Context) { u.scrub(ctx, rate) })
+	u.repeat(scrub, func(ctx context.Context) error { u.scrub(ctx, rate); return nil })
 }
 
-func (u *upkeep) repeat(s schedule, do func(context.Context)) {
+// repeat does something by its schedule. While somebody else is at it, it is tried again soon: they may die over it.
+func (u *upkeep) repeat(s schedule, do func(context.Context) error) {
 	if s.every == 0 {
 		return
 	}
@@ -120,26 +132,51 @@ func (u *upkeep) repeat(s schedule, do func(context.Context)) {
 				return
 			case <-timer.C:
 			}
-			do(u.work)
+			if err := do(u.work); errors.Is(err, storage.ErrHeld) {
+				timer.Reset(min(s.every, leaseLife))
+				continue
+			}
 			timer.Reset(s.every)
 		}
 	})
 }
 
-// collectBehind reports whether a collection came to its end. The next run tries again.
-func (u *upkeep) collectBehind(ctx context.Context, full bool) bool {
+// alone does what only one of several servers shall do at a time, unless another is at it (storage.ErrHeld) or has just done
+// it (storage.ErrDone).
+func (u *upkeep) alone(ctx context.Context, lease *storage.Lease, do func(context.Context) error) error {
+	if lease == nil {
+		return do(ctx)
+	}
+	begun := false
+	err := lease.Do(ctx, func(ctx context.Context) error {
+		begun = true
+		return do(ctx)
+	})
+	switch {
+	case err == nil || ctx.Err() != nil:
+	case errors.Is(err, storage.ErrHeld), errors.Is(err, storage.ErrDone):
+		u.log.Debug("left to another server", "reason", err)
+	case errors.Is(err, storage.ErrLost):
+		u.log.Warn("ended before its end, for another server may have begun it", "reason", err)
+	case !begun:
+		u.log.Warn("not begun, for it is not known whether another server is at it", "err", err)
+	}
+	return err
+}
+
+// collectBehind makes a collection that nobody waits for. Where it fails, the next one tries again.
+func (u *upkeep) collectBehind(ctx context.Context, full bool) error {
 	r, err := u.collect(ctx, hosted.CollectOptions{Grace: -1, Full: full})
 	switch {
 	case errors.As(err, new(errBusy)) || err != nil && ctx.Err() != nil:
 		u.log.Debug("no collection", "reason", err)
-		return false
 	case err != nil:
 		u.log.Error("collection of hosted contents failed; the next one tries again", "err", err)
-		return false
+	default:
+		u.log.Info("collected what no hosted manifest names", "freed", r.Freed, "freed_bytes", r.FreedBytes, "condemned", r.Condemned,
+			"untagged", r.Untagged, "uploads", r.Uploads, "orphans", r.Orphans, "took", r.Took.String())
 	}
-	u.log.Info("collected what no hosted manifest names", "freed", r.Freed, "freed_bytes", r.FreedBytes, "condemned", r.Condemned,
-		"untagged", r.Untagged, "uploads", r.Uploads, "orphans", r.Orphans, "took", r.Took.String())
-	return true
+	return err
 }
 
 // collect makes one collection, unless one is under way.

@@ -58,7 +58,7 @@ func wire(c Config, out io.Writer, log *slog.Logger) (*application, error) {
 
 // open makes the front door, and who guards it.
 func (a *application) open(c Config, registry prometheus.Registerer, out io.Writer) error {
-	err := probe(context.Background(), a.stored.hostedStore, a.log)
+	err := a.stored.probe(context.Background(), a.log)
 	if err != nil {
 		return err
 	}

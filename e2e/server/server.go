@@ -36,6 +36,7 @@ type Options struct {
 	Upstreams []Upstream
 	Data      string            // the data folder; a temporary one unless set
 	Env       map[string]string // settings by name without ENTREPOT_, over all others
+	Others    []string          // variables of others, as "AWS_REGION=eu"
 	Listen    string            // a free port of 127.0.0.1 unless set
 	Dir       string            // the working directory; the test's unless set
 }
@@ -114,6 +115,7 @@ func environment(o Options, admin, home string) []string {
 	}
 	maps.Copy(vars, o.Env)
 	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "TMPDIR=" + os.TempDir()}
+	env = append(env, o.Others...)
 	for _, name := range slices.Sorted(maps.Keys(vars)) {
 		env = append(env, "ENTREPOT_"+name+"="+vars[name])
 	}

@@ -42,7 +42,7 @@ func reason(ctx context.Context, err error) error {
 		return ended
 	}
 	if errors.Is(err, errStalled) || errors.Is(err, context.DeadlineExceeded) { // not the caller's, so that of call
-		return errStalled
+		return unavailable(errStalled)
 	}
 	if r := answer(err); r != nil {
 		if known := r.meaning(); known != nil {
@@ -51,13 +51,16 @@ func reason(ctx context.Context, err error) error {
 		return r
 	}
 	if send, ok := errors.AsType[*smithyhttp.RequestSendError](err); ok {
-		return send.Err
+		return unavailable(send.Err)
 	}
 	if operation, ok := errors.AsType[*smithy.OperationError](err); ok {
 		return operation.Err
 	}
 	return err
 }
+
+// unavailable says that asking again later may help.
+func unavailable(err error) error { return fmt.Errorf("%w: %w", storage.ErrUnavailable, err) }
 
 // answer is what the server refused a call with, or nil.
 func answer(err error) *refusal {
@@ -94,6 +97,9 @@ func (r *refusal) meaning() error {
 		return storage.ErrConflict
 	case http.StatusInsufficientStorage:
 		return storage.ErrNoSpace
+	}
+	if r.status >= http.StatusInternalServerError || r.status == http.StatusTooManyRequests {
+		return storage.ErrUnavailable
 	}
 	return nil
 }

@@ -209,17 +209,27 @@ func (r *reader) Read(p []byte) (int, error) {
 	}
 	n, err := r.body.Read(p[:min(int64(len(p)), r.left)])
 	r.left -= int64(n)
-	switch {
-	case r.left == 0:
+	if r.left == 0 {
 		return n, io.EOF
-	case err == io.EOF:
-		err = io.ErrUnexpectedEOF
 	}
 	if err != nil {
-		err = &cut{r.key, r.left, reason(r.ctx, err)}
+		err = &cut{r.key, r.left, r.reason(err)}
 	}
 	return n, err
 }
+
+// reason is never io.ErrUnexpectedEOF: that would say that the object is shorter than it was, and not that a connection broke.
+func (r *reader) reason(err error) error {
+	if ended := r.ctx.Err(); ended != nil {
+		return ended
+	}
+	if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = errBroken
+	}
+	return unavailable(err)
+}
+
+var errBroken = errors.New("the S3 server ended the connection")
 
 func (r *reader) Close() error { return r.body.Close() }
 
