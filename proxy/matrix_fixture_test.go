@@ -10,9 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -39,27 +37,8 @@ type fortress struct {
 	later  *atomic.Int64
 	http   *http.Transport
 
-	asked   *atomic.Int64 // calls to the store of what is hosted, to the cache, and to upstreams
-	entries *entries      // of the audit log
-	tokens  map[string]string
-}
-
-// entries are those of an audit log.
-type entries struct {
-	mu  sync.Mutex
-	all []access.Entry
-}
-
-func (e *entries) add(entry access.Entry) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.all = append(e.all, entry)
-}
-
-func (e *entries) list() []access.Entry {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return slices.Clone(e.all)
+	asked  *atomic.Int64 // calls to the store of what is hosted, to the cache, and to upstreams
+	tokens map[string]string
 }
 
 var matrixUsers = []string{"alice", "bob", "carol", "gone", "pusher", "deleter"}
@@ -114,7 +93,7 @@ func build(t *testing.T, change func(*Options)) *fortress {
 func found(t testing.TB) (*fortress, *fakeCache, func(*Options)) {
 	t.Helper()
 	f := &fortress{
-		t: t, store: mem.New(time.Now), keys: mem.New(time.Now), secret: t.TempDir(), later: new(atomic.Int64), asked: new(atomic.Int64), entries: new(entries),
+		t: t, store: mem.New(time.Now), keys: mem.New(time.Now), secret: t.TempDir(), later: new(atomic.Int64), asked: new(atomic.Int64),
 		tokens: map[string]string{},
 	}
 	f.writeUsers(matrixUsers...)
@@ -122,7 +101,7 @@ func found(t testing.TB) (*fortress, *fakeCache, func(*Options)) {
 	fill, cached := f.fill()
 	f.guard = f.open("", f.keys)
 	return f, cached, func(o *Options) {
-		o.Access, o.Audit, o.Hosted, o.Now = f.guard, f.entries.add, fill, f.now
+		o.Access, o.Hosted, o.Now = f.guard, fill, f.now
 		o.Names = Names{
 			Default: "docker.io", Upstreams: []string{"docker.io", "gcr.io", "corp.example"}, Hosted: []string{"team", "public", "vault"},
 			Hosts: map[string]string{"gcr.mirror.test": "gcr.io", "hub.mirror.test": "docker.io"}, Self: []string{"registry.test"},

@@ -125,7 +125,7 @@ func checkUpstream(pattern string, upstreams []string) error {
 	case !slash || rest == "":
 		return fmt.Errorf("it is only an upstream, and matches no repository: %s/** matches all of them", first)
 	case first == dockerHub && !strings.Contains(rest, "/") && rest != "**":
-		return fmt.Errorf("Docker Hub's repositories have two elements: %s/library/%s is one of its own images", dockerHub, rest)
+		return fmt.Errorf("repositories of Docker Hub have two elements: %s/library/%s is one of its own images", dockerHub, rest)
 	}
 	if !known {
 		if err := checkGlob(first, hostCharacter); err != nil {
