@@ -3,27 +3,25 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/entrepot/entrepot/proxy/access"
-	"github.com/entrepot/entrepot/storage/mem"
 )
 
 func TestEveryMistakeInTheFilesOfAccessIsNamedAtOnceByItsVariable(t *testing.T) {
 	users := writeFile(t, "users", "alice:$apr1$not$bcrypt\nbob\n")
 	policy := writeFile(t, "policy.yaml", "hosted: []\nupstream: []\nincoming:\n  - deny: [nowhere.example/**]\ngroups: {staff: [everyone]}\n")
-	code, _, errs := typed("", environment("DATA="+t.TempDir(), "HTPASSWD="+users, "POLICY="+policy, "TOKEN_KEY=/does/not/exist"), "serve")
+	code, _, errs := typed("", environment("DATA="+t.TempDir(), "HTPASSWD="+users, "POLICY="+policy, "TOKEN_KEY=/does/not/exist", "AUDIT_LOG=/does/not/exist/audit.log"), "serve")
 	wantCode(t, exitUsage, code, errs)
 	for _, want := range []string{
 		"ENTREPOT_HTPASSWD: " + users + ": line 1", "ENTREPOT_HTPASSWD: " + users + ": line 2",
 		"ENTREPOT_POLICY: " + policy + ": line 4", "ENTREPOT_POLICY: " + policy + ": line 5",
 		"ENTREPOT_TOKEN_KEY: open /does/not/exist: ",
+		"ENTREPOT_AUDIT_LOG: open /does/not/exist/audit.log: ",
 	} {
 		if !strings.Contains(errs, want) {
 			t.Errorf("the error does not say %q:\n%s", want, errs)
@@ -36,6 +34,31 @@ func TestAnAuditLogThatCannotBeWrittenIsAMistake(t *testing.T) {
 	wantCode(t, exitUsage, code, errs)
 	if !strings.Contains(errs, "ENTREPOT_AUDIT_LOG: ") {
 		t.Errorf("the variable is not named: %s", errs)
+	}
+}
+
+func TestAMistakeOfNoFileIsToldAsItIs(t *testing.T) {
+	c := load(t, "HTPASSWD=/users", "POLICY=/users.yaml")
+	for said, want := range map[string]string{
+		"the store is down":    "the store is down",
+		"/users: line 1: no":   "ENTREPOT_HTPASSWD: /users: line 1: no",
+		"/users.yaml: line 1:": "ENTREPOT_POLICY: /users.yaml: line 1:",
+	} {
+		if got := c.byFile(errors.New(said)); got.Error() != want {
+			t.Errorf("got %v, want %s", got, want)
+		}
+	}
+	if err := c.byFile(nil); err != nil {
+		t.Errorf("without a mistake: %v", err)
+	}
+}
+
+func TestAServerWithoutAnAuditLog(t *testing.T) {
+	var out strings.Builder
+	s := stored{}
+	write, err := s.openAudit(load(t, "AUDIT_LOG=off"), &out, slog.New(slog.DiscardHandler))
+	if write != nil || err != nil || len(s.ends) > 0 {
+		t.Errorf("got %v, %v, %d to close", write != nil, err, len(s.ends))
 	}
 }
 
@@ -118,7 +141,6 @@ func TestWhoIsWarnedOf(t *testing.T) {
 		"users of a public https address":  {[]string{"LISTEN=:5000", "HTPASSWD=" + users, "PUBLIC_URL=https://registry.corp"}, ""},
 		"users of a public http address":   {[]string{"LISTEN=:5000", "HTPASSWD=" + users, "PUBLIC_URL=http://registry.corp"}, "travel in the clear"},
 		"users with TLS":                   {[]string{"LISTEN=:5000", "HTPASSWD=" + users, "TLS_CERT=c.pem", "TLS_KEY=k.pem"}, ""},
-		"nobody":                           {[]string{"HTPASSWD=" + writeFile(t, "users", "# nobody yet\n\n")}, "nobody can log in"},
 		"users whom all may read":          {[]string{"HTPASSWD=" + exposed(usersFile(t, "alice"), 0o604)}, "can read or change this file"},
 		"users whom the group may read":    {[]string{"HTPASSWD=" + exposed(usersFile(t, "alice"), 0o640)}, ""},
 		"a key that all may read":          {[]string{"HTPASSWD=" + users, "TOKEN_KEY=" + exposed(writeFile(t, "key", ""), 0o644)}, "can read or change this file"},
@@ -132,7 +154,6 @@ func TestWhoIsWarnedOf(t *testing.T) {
 			conf := load(t, append(c.env, "MAX_CONNECTIONS=1")...)
 			a.warnOfClients(conf)
 			a.warnOfModes(conf)
-			a.warnOfNobody(conf, access.NewRobots(mem.New(time.Now), time.Now, nil))
 			if said := log.String(); !strings.Contains(said, c.want) || (c.want == "") != (said == "") {
 				t.Errorf("warned %q, want %q", said, c.want)
 			}

@@ -110,6 +110,26 @@ func TestALineGoesToTheOldFileWhileNoNewOneCanBeMade(t *testing.T) {
 	}
 }
 
+func TestALineIsKeptWhileItsPathCannotBeLookedAt(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "logs")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	a, clock, log := auditFile(t, filepath.Join(dir, "audit.log"))
+	if err := os.Rename(dir, dir+".old"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(dir, nil, 0o600); err != nil { // a file where the folder was
+		t.Fatal(err)
+	}
+	*clock = clock.Add(lookEvery)
+	write(t, a, "one\n")
+	wantFile(t, filepath.Join(dir+".old", "audit.log"), "one\n")
+	if told := strings.Count(log.String(), "cannot be written"); told != 1 {
+		t.Errorf("told %d times:\n%s", told, log)
+	}
+}
+
 // fullDisk takes so many bytes and no more.
 type fullDisk struct {
 	strings.Builder

@@ -52,7 +52,7 @@ type Config struct {
 	TokenKey       string    `env:"TOKEN_KEY" doc:"File of EC P-256 keys (PEM) of tokens: the first signs, all are accepted. Not set, keys are made, kept in DATA and changed every 30 days."`
 	PublicURL      PublicURL `env:"PUBLIC_URL" doc:"Where clients reach the registry, https://registry.example, without a path. Not set, each request's Host header says it."`
 	TrustedProxies Networks  `env:"TRUSTED_PROXIES" doc:"Addresses and networks (CIDR) of proxies whose X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host are believed, separated by commas."`
-	AuditLog       AuditLog  `env:"AUDIT_LOG" envDefault:"stdout" doc:"Who pushed, deleted or logged in, and who was refused, as lines of JSON: stdout, off, or the path of a file. A file that is moved away is begun anew."`
+	AuditLog       AuditLog  `env:"AUDIT_LOG" envDefault:"stdout" doc:"Who pushed, deleted or logged in, and who was refused, as lines of JSON: stdout, off, or a file, as a path with a / in it: ./audit.log. A file that is moved away is begun anew."`
 
 	ReadOnly   bool      `env:"READ_ONLY" envDefault:"false" doc:"Nothing can be pushed or deleted."`
 	Delete     Deletable `env:"DELETE" envDefault:"tags,manifests,blobs" doc:"What clients may delete of hosted repositories: tags, manifests, blobs, separated by commas, or the word none."`

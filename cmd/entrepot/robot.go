@@ -48,7 +48,7 @@ func addRobot(ctx context.Context, in invocation) error {
 	if err != nil {
 		return err
 	}
-	if _, err := parseLifetime(q.lifetime); err != nil {
+	if _, err := parseLifetime(q.lifetime); err != nil { // the server reads it too: its clock counts
 		return usageError{fmt.Errorf("expires: %w", err)}
 	}
 	c, err := in.configure()
@@ -70,16 +70,21 @@ func addRobot(ctx context.Context, in invocation) error {
 func printAdded(w io.Writer, r addedRobot, host string) error {
 	_, err := fmt.Fprintf(w, "user:    %s\nsecret:  %s\nexpires: %s\n"+
 		"The secret is not shown again. With it on the standard input:\n"+
-		"  docker login --username %s --password-stdin %s\n", r.User, r.Secret, expiry(r.Expires), r.User, host)
+		"  docker login --username %s --password-stdin %s\n", r.User, r.Secret, expiry(r.Expires, time.Now()), r.User, host)
 	return err
 }
 
-// expiry says when, for people.
-func expiry(t time.Time) string {
+// expiry says when, for people: in days where a lifetime is likely written so, since 89 of them are not two months.
+func expiry(t, now time.Time) string {
+	const day = 24 * time.Hour
 	if t.IsZero() {
 		return "never"
 	}
-	return t.Format(time.DateOnly) + ", " + humanize.RelTime(t, time.Now(), "ago", "from now")
+	left := t.Sub(now).Round(time.Minute) // it was a day a second ago
+	if n := left.Round(time.Hour) / day; n >= 2 && n < 120 {
+		return fmt.Sprintf("%s, %d days from now", t.Format(time.DateOnly), n)
+	}
+	return t.Format(time.DateOnly) + ", " + humanize.RelTime(now.Add(left), now, "ago", "from now")
 }
 
 // warn tells of what is no failure.
@@ -118,7 +123,7 @@ func printRobots(w io.Writer, all []access.Robot) error {
 	table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(table, "USER\tCREATED\tEXPIRES\tNOTE")
 	for _, r := range all {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", access.RobotSubject(r.Name), r.Created.Format(time.DateOnly), expiry(r.Expires), r.Note)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", access.RobotSubject(r.Name), r.Created.Format(time.DateOnly), expiry(r.Expires, time.Now()), r.Note)
 	}
 	return table.Flush()
 }

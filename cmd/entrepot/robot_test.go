@@ -1,13 +1,21 @@
 package main
 
 import (
+	"context"
+	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/entrepot/entrepot/proxy/access"
+	"github.com/entrepot/entrepot/storage"
+	"github.com/entrepot/entrepot/storage/mem"
 )
 
 // guardedSites runs a test where there are users, with a server and without.
@@ -121,6 +129,76 @@ func TestMistakesInRobots(t *testing.T) {
 		if code, _, errs := s.command("robot", "add", name); code != exitFailed {
 			t.Errorf("%q: code %d, %s", name, code, errs)
 		}
+	}
+}
+
+// failing are robots in a server that cannot read everything anew after a change.
+func failing(t *testing.T, store storage.Store) *running {
+	t.Helper()
+	data := t.TempDir()
+	mux := http.NewServeMux()
+	answerForRobots(mux, robots{
+		Robots: access.NewRobots(store, time.Now, rand.Reader), closed: true,
+		refresh: func(context.Context) error { return errors.New("the disk is gone") },
+	})
+	l, err := listenSocket(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &httptest.Server{Listener: l, Config: &http.Server{Handler: mux}}
+	s.Start()
+	t.Cleanup(s.Close)
+	return &running{t: t, environment: environment("DATA=" + data)}
+}
+
+// A robot whose secret was not printed could not be used, and one that stayed after a failed revocation could.
+func TestAServerThatCannotReadAnewTakesNoChangeBack(t *testing.T) {
+	s := failing(t, mem.New(time.Now))
+	const warning = "it is changed, but the server cannot read everything anew: the disk is gone"
+	if added := s.addRobot("deploy"); added.Secret == "" || added.Warning != warning {
+		t.Errorf("added: %+v", added)
+	}
+	for _, c := range []struct{ args, want string }{{"add ci", "secret:  ept_"}, {"revoke ci", "revoked robot+ci\n"}} {
+		code, out, errs := s.command(append([]string{"robot"}, strings.Fields(c.args)...)...)
+		if code != exitOK || !strings.Contains(out, c.want) || errs != "entrepot: "+warning+"\n" {
+			t.Errorf("%s: code %d, printed %q and %q", c.args, code, out, errs)
+		}
+	}
+	s.want(`{"name":"deploy",`, "robot", "list", "--json")
+}
+
+func TestRobotsThatCanBeReadAreListedBesideOthers(t *testing.T) {
+	store := mem.New(time.Now)
+	s := failing(t, store)
+	s.addRobot("ci")
+	if _, err := store.PutIf(t.Context(), "robots/torn", []byte("{"), storage.Absent); err != nil {
+		t.Fatal(err)
+	}
+	code, out, errs := s.command("robot", "list")
+	if code != exitFailed || !strings.Contains(out, "robot+ci") || errs != "entrepot: robot \"torn\": record is damaged\n" {
+		t.Errorf("code %d, printed %q and %q", code, out, errs)
+	}
+}
+
+func TestWhenARobotExpires(t *testing.T) {
+	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	const day = 24 * time.Hour
+	for left, want := range map[time.Duration]string{
+		90*day - time.Second:   "2027-02-19, 90 days from now",
+		119*day + 23*time.Hour: "2027-03-21, 119 days from now",
+		120 * day:              "2027-03-21, 4 months from now",
+		2*day - time.Second:    "2026-11-23, 2 days from now",
+		36 * time.Hour:         "2026-11-23, 1 day from now",
+		day - time.Second:      "2026-11-22, 1 day from now",
+		time.Hour:              "2026-11-21, 1 hour from now",
+		-90 * day:              "2026-08-23, 3 months ago",
+	} {
+		if got := expiry(now.Add(left), now); got != want {
+			t.Errorf("in %s: got %q, want %q", left, got, want)
+		}
+	}
+	if got := expiry(time.Time{}, now); got != "never" {
+		t.Errorf("without an end: %q", got)
 	}
 }
 

@@ -75,7 +75,11 @@ func (r robots) told(ctx context.Context) (warning string) {
 
 // addRobots adds what the command robot asks of a running server.
 func addRobots(mux *http.ServeMux, guard *access.Guard) {
-	all := robots{Robots: guard.Robots(), closed: guard.Closed(), refresh: guard.Refresh}
+	answerForRobots(mux, robots{Robots: guard.Robots(), closed: guard.Closed(), refresh: guard.Refresh})
+}
+
+// answerForRobots answers over the socket.
+func answerForRobots(mux *http.ServeMux, all robots) {
 	mux.HandleFunc("GET /robots", func(w http.ResponseWriter, r *http.Request) {
 		list, err := all.List(r.Context())
 		answerRobots(w, newRobotList(list, err), nil)

@@ -1,24 +1,16 @@
 package main
 
 import (
-	"bufio"
-	"context"
 	"io/fs"
 	"os"
-	"strings"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/entrepot/entrepot/proxy/access"
 )
 
 // warn says at the start what is likely not meant. Nothing of it keeps the server from serving.
 func (a *application) warn(c Config) {
 	a.warnOfClients(c)
 	a.warnOfModes(c)
-	if c.Htpasswd != "" {
-		a.warnOfNobody(c, a.guard.Robots())
-	}
 	a.warnOfDescriptors(c)
 }
 
@@ -60,31 +52,6 @@ func (a *application) warnOfModes(c Config) {
 			a.log.Warn("other users of this machine can "+f.can+" this file", "variable", prefix+f.variable, "file", f.path, "mode", info.Mode().String())
 		}
 	}
-}
-
-// warnOfNobody says when nobody can log in.
-func (a *application) warnOfNobody(c Config, robots *access.Robots) {
-	accounts, err := robots.List(context.Background())
-	if err != nil || len(accounts) > 0 || hasUsers(c.Htpasswd) {
-		return
-	}
-	a.log.Warn("there are neither users nor robots, so nobody can log in", "file", c.Htpasswd, "remedy", "entrepot htpasswd USER, or entrepot robot add NAME")
-}
-
-// hasUsers reports whether the file has a line that is neither empty nor a comment, or cannot be read.
-func hasUsers(path string) bool {
-	file, err := os.Open(path)
-	if err != nil {
-		return true
-	}
-	defer file.Close() // it was only read
-	lines := bufio.NewScanner(file)
-	for lines.Scan() {
-		if line := strings.TrimSpace(lines.Text()); line != "" && line[0] != '#' {
-			return true
-		}
-	}
-	return lines.Err() != nil
 }
 
 // warnOfDescriptors says when connections could use up the descriptors. Go raises the limit as far as it may by itself.

@@ -62,11 +62,9 @@ func (a *application) open(c Config, registry prometheus.Registerer, out io.Writ
 	if err != nil {
 		return err
 	}
-	if a.guard, err = a.stored.openAccess(c, metrics.NewAccess(registry), a.log); err != nil {
-		return err
-	}
-	audit, err := a.stored.openAudit(c, out, a.log)
-	if err != nil {
+	a.guard, err = a.stored.openAccess(c, metrics.NewAccess(registry), a.log)
+	audit, auditErr := a.stored.openAudit(c, out, a.log)
+	if err := errors.Join(err, auditErr); err != nil { // the mistakes of all files at once
 		return err
 	}
 	options := proxyOptions(c, a, metrics.NewHTTP(registry, c.names().Upstreams))

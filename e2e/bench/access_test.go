@@ -99,7 +99,7 @@ func newMembers(b *testing.B, hub *fakehub.Hub) members {
 	}
 	var s *server.Server
 	m.peer, s = newEntrepot(b, serverCore, hub, map[string]string{
-		"TAG_TTL": "1h", "HTPASSWD": users, "POLICY": policy, "AUDIT_LOG": filepath.Join(dir, "audit"),
+		"TAG_TTL": "1h", "HOSTED": "shared,team0,team1,team2,team3,team4", "HTPASSWD": users, "POLICY": policy, "AUDIT_LOG": filepath.Join(dir, "audit"),
 	})
 	out, code := s.Run("robot", "add", "--json", "ci")
 	var added struct{ User, Secret string }

@@ -43,7 +43,7 @@ func (c *Caller) May(a Action, repo Repository, spelled string) (Decision, error
 func (c *Caller) Refuse(a Action, spelled string) *Refusal {
 	switch {
 	case c.failed:
-		return &Refusal{Reason: WrongLogin, Message: fmt.Sprintf("the login that came with this did not succeed, and without one nobody may %s %.255s", a, spelled)}
+		return &Refusal{Reason: WrongLogin, Message: fmt.Sprintf("the user name or the password is wrong, or was tried too often, and without them nobody may %s %.255s", a, spelled)}
 	case c.Subject == Anonymous:
 		return &Refusal{Reason: NotLoggedIn, Message: fmt.Sprintf("to %s %.255s, log in first", a, spelled)}
 	}

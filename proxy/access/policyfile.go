@@ -92,6 +92,9 @@ func (r *policyReader) items(n *node, what string) []*node {
 	switch {
 	case n == nil:
 		return nil
+	case n.Kind == yaml.MappingNode && len(n.Content) > 0:
+		r.mistake(n, "%s is no list: put \"- \" before the first name of each entry", what)
+		return nil
 	case n.Kind != yaml.SequenceNode:
 		r.mistake(n, "%s is no list; an empty one is []", what)
 		return nil
@@ -101,6 +104,10 @@ func (r *policyReader) items(n *node, what string) []*node {
 
 // list gives the nodes of a list of words.
 func (r *policyReader) list(n *node, what string) []*node {
+	if n != nil && n.Kind == yaml.ScalarNode && n.Tag == "!!str" && n.Value != "" {
+		r.mistake(n, "%s is no list: write [%s]", what, asWritten(n))
+		return nil
+	}
 	var words []*node
 	for _, item := range r.items(n, what) {
 		if r.word(item, what) {
@@ -108,6 +115,14 @@ func (r *policyReader) list(n *node, what string) []*node {
 		}
 	}
 	return words
+}
+
+// asWritten is the word with its quotes, where it has any.
+func asWritten(n *node) string {
+	if n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0 {
+		return fmt.Sprintf("%.255q", n.Value)
+	}
+	return fmt.Sprintf("%.255s", n.Value)
 }
 
 // word reports whether the node is one. Numbers and such are, as they were written.
@@ -217,6 +232,9 @@ func unquotedMistake(line int, word string) error {
 // yamlMistake adds what the parser does not tell: that of all mistakes it is the usual one, and where.
 func yamlMistake(text []byte, err error) error {
 	said := strings.TrimPrefix(err.Error(), "yaml: ")
+	if line := firstTab(string(text), said); line > 0 {
+		return fmt.Errorf("line %d: indent with blanks: YAML allows no tab there", line)
+	}
 	for _, usual := range []string{"cannot start any token", "alphabetic or numeric", "unknown anchor"} {
 		if strings.Contains(said, usual) {
 			if line, word := firstUnquoted(string(text), said); line > 0 {
@@ -225,6 +243,22 @@ func yamlMistake(text []byte, err error) error {
 		}
 	}
 	return fmt.Errorf("%s (the policy is not YAML from about there on)", said)
+}
+
+// firstTab looks for a tab before the first word of the line that the parser cannot read; 0: that is not the mistake.
+func firstTab(text, said string) int {
+	if !strings.Contains(said, "cannot start any token") {
+		return 0
+	}
+	at, number := 1, 0
+	_, _ = fmt.Sscanf(said, "line %d:", &at) // of the first line it is not told
+	for l := range strings.Lines(text) {
+		indent := l[:len(l)-len(strings.TrimLeft(l, " \t-"))]
+		if number++; number == at && strings.Contains(indent, "\t") {
+			return at
+		}
+	}
+	return 0
 }
 
 // firstUnquoted looks for a word with @ or * before it, from the line on that the parser tells, if it tells any.

@@ -119,6 +119,7 @@ func (g *Guard) begin(ctx context.Context) error {
 	}
 	g.state.Store(newState(first.policy, first.accounts, first.robots, first.keys))
 	g.warnOfStrangers(&first)
+	g.warnOfNobody(&first)
 	return nil
 }
 
@@ -140,6 +141,7 @@ func (g *Guard) Refresh(ctx context.Context) error {
 	if changed {
 		g.state.Store(newState(next.policy, next.accounts, next.robots, next.keys))
 		g.warnOfStrangers(&next)
+		g.warnOfNobody(&next)
 	}
 	return errors.Join(errs...)
 }
@@ -274,4 +276,18 @@ func (g *Guard) warnOfStrangers(s *state) {
 			g.o.Log.Warn("the policy names somebody who is no user", "user", name)
 		}
 	}
+}
+
+// warnOfNobody tells when nobody can log in: a file that somebody emptied is a valid one. Robots of a store that does not
+// answer are not known.
+func (g *Guard) warnOfNobody(s *state) {
+	if s.accounts == nil || len(s.accounts.users.byName) > 0 || s.robots == nil && g.told[sourceRobots] != "" {
+		return
+	}
+	for name := range s.robots {
+		if _, _, ok := s.robots.mark(name, g.o.Now()); ok {
+			return
+		}
+	}
+	g.o.Log.Warn("there are neither users nor robots, so nobody can log in", "file", g.o.Htpasswd, "remedy", "entrepot htpasswd USER, or entrepot robot add NAME")
 }

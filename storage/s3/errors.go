@@ -50,12 +50,10 @@ func reason(ctx context.Context, err error) error {
 		}
 		return r
 	}
-	var send *smithyhttp.RequestSendError
-	if errors.As(err, &send) {
+	if send, ok := errors.AsType[*smithyhttp.RequestSendError](err); ok {
 		return unavailable(send.Err)
 	}
-	var operation *smithy.OperationError
-	if errors.As(err, &operation) {
+	if operation, ok := errors.AsType[*smithy.OperationError](err); ok {
 		return operation.Err
 	}
 	return err
@@ -108,8 +106,8 @@ func (r *refusal) meaning() error {
 
 // refused reports whether err is an answer with that status.
 func refused(err error, status int) bool {
-	var r *refusal
-	return errors.As(err, &r) && r.status == status
+	r, ok := errors.AsType[*refusal](err)
+	return ok && r.status == status
 }
 
 // tries counts how often a call was sent.
@@ -128,7 +126,7 @@ func (t *tries) count(o *s3.Options) {
 
 // doubtful reports whether a call that failed with err may have taken effect: unless it was sent once at most and refused.
 func (t tries) doubtful(err error) bool {
-	var r *refusal
-	refused := errors.As(err, &r) && r.status < http.StatusInternalServerError
+	r, answered := errors.AsType[*refusal](err)
+	refused := answered && r.status < http.StatusInternalServerError
 	return t > 1 || t == 1 && !refused
 }

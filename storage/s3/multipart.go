@@ -138,14 +138,13 @@ func (s *Store) abort(ctx context.Context, object, id *string) error {
 		return nil
 	}
 	err = reason(ctx, err)
-	var r *refusal
-	if errors.As(err, &r) && r.code == "NoSuchUpload" {
+	if r, ok := errors.AsType[*refusal](err); ok && r.code == "NoSuchUpload" {
 		return nil // it ended by itself
 	}
 	return err
 }
 
-// AbortUploads ends the multipart uploads of this store, whoever began them, that are older than age, and tells how many.
+// AbortUploads ends the multipart uploads below the store's prefix, whoever began them, that are older than age, and tells how many.
 // A process that was killed leaves them, and their parts are paid for. An age shorter than the longest push ends that too.
 func (s *Store) AbortUploads(ctx context.Context, age time.Duration) (int, error) {
 	aborted := 0

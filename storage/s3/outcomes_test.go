@@ -97,6 +97,17 @@ func TestAWriteThatLostIsNeverTakenForOneThatWon(t *testing.T) {
 	}
 }
 
+func TestAConflictWithAnAbsentRecordIsNothingElse(t *testing.T) {
+	f := newFake(t, quirks{})
+	_, err := f.open(t).PutIf(t.Context(), "r", []byte("ours"), "v")
+	if !errors.Is(err, storage.ErrConflict) || errors.Is(err, storage.ErrNotFound) {
+		t.Errorf("PutIf = %v", err)
+	}
+	if n := f.count("GET"); n != 0 {
+		t.Errorf("read back %d times", n)
+	}
+}
+
 func TestAnUploadWhoseAnswersWereLost(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []string{"PUT", "PUT part", "POST upload"} {
@@ -190,6 +201,42 @@ func TestAPieceThatIsCutIsSentAgain(t *testing.T) {
 	if got, err := read(s, 0, -1); got != content || err != nil {
 		t.Errorf("read %d bytes, %v", len(got), err)
 	}
+}
+
+func TestAPieceIsNotOverwrittenWhileItIsSent(t *testing.T) {
+	t.Parallel()
+	const piece = 5 << 20
+	f := newFake(t, quirks{})
+	s := f.open(t)
+	third := make(chan struct{}) // closed when a byte of the third piece is read
+	body := &telling{io.LimitReader(zeros{}, 4*piece), 2 * piece, third}
+	f.fail(first(1, "PUT part", func(w http.ResponseWriter, _ *http.Request, serve func(http.ResponseWriter)) {
+		select {
+		case <-third:
+			t.Error("the third piece takes the place of the first, which is being sent")
+		case <-time.After(300 * time.Millisecond): // long enough for one that is read too early
+		}
+		serve(w)
+	}))
+	if err := s.Put(t.Context(), "a", body, 4*piece); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// telling closes a channel when so many bytes have been read.
+type telling struct {
+	io.Reader
+	left int64
+	told chan struct{}
+}
+
+func (r *telling) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if before := r.left; before >= 0 && before < int64(n) {
+		close(r.told)
+	}
+	r.left -= int64(n)
+	return n, err
 }
 
 func TestAnAnswerThatIsNotWholeIsAnError(t *testing.T) {

@@ -119,24 +119,27 @@ func (s *Store) open(ctx context.Context, key string, object *string, off, n int
 	if off < 0 {
 		return nil, storage.Info{}, fmt.Errorf("%w: at %d", storage.ErrRange, off)
 	}
-	if n != 0 {
-		r, found, err := s.get(ctx, key, object, off, n)
-		if !refused(err, http.StatusRequestedRangeNotSatisfiable) {
-			return r, found, err
+	for range attempts {
+		if n != 0 {
+			r, found, err := s.get(ctx, key, object, off, n)
+			if !refused(err, http.StatusRequestedRangeNotSatisfiable) {
+				return r, found, err
+			}
 		}
+		// S3 has no ranges without a byte: whether there is nothing to read, or nothing there, only the size tells.
+		found, err := s.stat(ctx, key, object)
+		if err == nil {
+			err = checkRange(off, found.Size)
+		}
+		if err != nil {
+			return nil, storage.Info{}, err
+		}
+		if n == 0 || off == found.Size {
+			return http.NoBody, found, nil
+		}
+		// It was replaced between the two.
 	}
-	// S3 has no ranges without a byte: whether there is nothing to read, or nothing there, only the size tells.
-	found, err := s.stat(ctx, key, object)
-	if err == nil {
-		err = checkRange(off, found.Size)
-	}
-	if err == nil && n != 0 && off < found.Size {
-		err = fmt.Errorf("%w: range at %d of %d refused", errAnswer, off, found.Size)
-	}
-	if err != nil {
-		return nil, storage.Info{}, err
-	}
-	return http.NoBody, found, nil
+	return nil, storage.Info{}, fmt.Errorf("%w: a range within the object refused", errAnswer)
 }
 
 // get asks for n bytes from off on, n < 0 for all. n is not 0.

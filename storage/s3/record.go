@@ -50,8 +50,8 @@ func (s *Store) putIf(ctx context.Context, object *string, record []byte, was st
 	out, err := s.client.PutObject(call, in, sent.count)
 	if err != nil {
 		err = reason(ctx, err)
-		if was != storage.Absent && errors.Is(err, storage.ErrNotFound) {
-			err = fmt.Errorf("%w: %w", storage.ErrConflict, err)
+		if r, ok := errors.AsType[*refusal](err); ok && was != storage.Absent && errors.Is(err, storage.ErrNotFound) {
+			err = fmt.Errorf("%w: %w", storage.ErrConflict, r) // what is absent is at no version
 		}
 		return storage.Absent, sent, err
 	}

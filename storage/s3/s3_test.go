@@ -116,6 +116,22 @@ func TestAServerThatIgnoresRanges(t *testing.T) {
 	}
 }
 
+func TestARangeOfAnObjectThatIsReplacedMeanwhile(t *testing.T) {
+	f := newFake(t, quirks{})
+	s := f.open(t)
+	if err := s.Put(t.Context(), "a", strings.NewReader("0123456789"), 10); err != nil {
+		t.Fatal(err)
+	}
+	f.fail(first(1, "GET", status(416, "InvalidRange")))
+	if got, err := read(s, 2, 4); got != "2345" || err != nil {
+		t.Errorf("read %q, %v", got, err)
+	}
+	f.fail(first(always, "GET", status(416, "InvalidRange")))
+	if got, err := read(s, 2, 4); err == nil || errors.Is(err, storage.ErrRange) {
+		t.Errorf("refused for ever: read %q, %v", got, err)
+	}
+}
+
 // read gives n bytes of object "a" from off on, and the error of opening or reading it.
 func read(s storage.Store, off, n int64) (string, error) {
 	r, _, err := s.Open(context.Background(), "a", off, n)
