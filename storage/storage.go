@@ -1,5 +1,5 @@
 // Package storage is the object contract that everything durable is written against: small records with conditional
-// writes, and large objects written whole or not at all. Implementations: storage/disk, storage/mem.
+// writes, and large objects written whole or not at all. Implementations: storage/disk, storage/s3, storage/mem.
 package storage
 
 import (

@@ -21,7 +21,7 @@ type Config struct {
 	TLSClientCA    string  `env:"TLS_CLIENT_CA" doc:"Only clients with a certificate of this authority (PEM file) are served."`
 	MaxConnections int     `env:"MAX_CONNECTIONS" envDefault:"8192" doc:"Client connections at once; more wait in the kernel's queue. Each needs up to two open files."`
 
-	Data       string   `env:"DATA" envDefault:"./data" doc:"Directory of everything that is kept. One process owns it."`
+	Data       string   `env:"DATA" envDefault:"./data" doc:"Directory of everything that is kept, but for what goes to S3_BUCKET. One process owns it."`
 	DiskSize   DiskSize `env:"DISK_SIZE" envDefault:"auto" doc:"Limit of the disk tier; 0 turns it off. auto is 20GiB or half of what is free, whichever is less."`
 	MemorySize Size     `env:"MEMORY_SIZE" envDefault:"256MiB" doc:"Limit of the memory tier; 0 turns it off. Unless GOMEMLIMIT is set, the process is held to this plus 48MiB."`
 	MinFree    Size     `env:"MIN_FREE" envDefault:"1GiB" doc:"Below this much free space the cache gives up space."`

@@ -15,6 +15,7 @@ import (
 const within = 15 * time.Second
 
 func TestARobotIsKnownAndRefusedOnEveryReplica(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	users := filepath.Join(t.TempDir(), "users")
 	if err := os.WriteFile(users, nil, 0o600); err != nil {
 		t.Fatal(err)
