@@ -113,6 +113,12 @@ func TestALeaseThatWasTakenOverEndsTheWork(t *testing.T) {
 			if _, err := s.PutIf(ctx, "leases/collect", []byte(`{"holder":"b","nonce":"x"}`), at); err != nil {
 				return err
 			}
+			began := time.Now()
+			defer func() {
+				if took := time.Since(began); took > leaseLife/2 {
+					t.Errorf("it went on for %v", took)
+				}
+			}()
 			return takes(time.Hour)(ctx)
 		})
 		wantLease(t, "a", err, storage.ErrLost)

@@ -245,6 +245,18 @@ func TestWhoeverLeavesSaysNothingAboutTheStore(t *testing.T) {
 	if b.isGone() {
 		t.Error("the store counts as gone")
 	}
+	below := newSwitched(mem.New(time.Now))
+	below.turn(false)
+	b = newBreaker(below)
+	for i := range failures {
+		_, _, _ = b.Get(t.Context(), "nothing")
+		if gone := b.isGone(); gone != (i == failures-1) {
+			t.Errorf("after %d failures, and as many who left: gone is %v", i+1, gone)
+		}
+		below.what, below.answers = context.Canceled, false
+		_, _, _ = b.Get(left, "nothing")
+		below.what = storage.ErrUnavailable
+	}
 }
 
 // A breaker that waits for a large upload before it lets others try would keep them out for as long.

@@ -132,6 +132,25 @@ func TestWhoLosesTheLeaseEndsAtTheNextStep(t *testing.T) {
 	})
 }
 
+func TestAnotherServerCollectsSoonAfterOneHasDied(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c crew
+		s := mem.New(time.Now)
+		died := storagetest.NewFailing(s, storagetest.Failure{N: 3, Onward: true}) // after it was taken
+		dead := c.join(t, died)
+		dead.start(schedule{time.Minute, time.Hour}, schedule{}, 0)
+		time.Sleep(90 * time.Second)
+		u := c.join(t, s)
+		u.start(schedule{time.Second, time.Hour}, schedule{}, 0)
+		time.Sleep(3 * leaseLife)
+		if n := c.collections.Load(); n != 2 {
+			t.Errorf("%d collections, want that of the dead one and another", n)
+		}
+		dead.stop()
+		u.stop()
+	})
+}
+
 func TestCommandsAskNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var c crew

@@ -5,11 +5,13 @@ package replicas
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -20,6 +22,15 @@ import (
 	"github.com/entrepot/entrepot/e2e/fakehub"
 	"github.com/entrepot/entrepot/e2e/server"
 )
+
+// TestMain lets parallel tests be more than the processors: they wait for S3, mostly.
+func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
 
 // set is several replicas, what stands before them, and what stands behind.
 type set struct {
