@@ -32,7 +32,8 @@ func TestAccessRobot(t *testing.T) {
 	}
 	deadline := time.Now().Add(revocation)
 	push := func() sandbox.Result { return own.Try("crane", "push", layout, g.ref(hostedApp)) }
-	fails(t, untilRefused(t, deadline, push), "the user name or the password is wrong")
+	untilRefused(t, deadline, push)
+	fails(t, push(), "the user name or the password is wrong")
 	if got := showToken(t, g, token, "team/app").StatusCode; got != http.StatusUnauthorized {
 		t.Errorf("the token of a robot that was revoked: %d, want 401", got)
 	}
