@@ -18,18 +18,26 @@ func (c *call) recognize() (err error) {
 		c.caller = guard.Anybody()
 		return nil
 	}
-	scheme, credential, _ := strings.Cut(header, " ")
-	if strings.EqualFold(scheme, "Bearer") {
+	if scheme, credential, _ := strings.Cut(header, " "); strings.EqualFold(scheme, "Bearer") {
 		c.caller, err = guard.Bearer(credential)
 		return err
 	}
-	user, password, ok := access.ParseBasic(credential)
-	if !ok || !strings.EqualFold(scheme, "Basic") {
+	user, password, ok := c.basic()
+	if !ok {
 		return &access.Refusal{Reason: access.BadToken, Message: "the Authorization header is neither a bearer token nor a user name and password"}
 	}
 	client, _ := c.client()
 	c.caller, err = guard.Basic(user, password, client)
 	return err
+}
+
+// basic reads the user name and password that the Authorization header holds, if it does.
+func (c *call) basic() (user, password string, ok bool) {
+	scheme, credential, _ := strings.Cut(view(c.ctx.Request.Header.Peek("Authorization")), " ")
+	if !strings.EqualFold(scheme, "Basic") {
+		return "", "", false
+	}
+	return access.ParseBasic(credential)
 }
 
 // policyName is a repository as the policy knows it.
@@ -94,6 +102,21 @@ func (c *call) lists(home Home) (allowed, lent bool) {
 
 // seesHosted is sees for the names of hosted repositories.
 func (c *call) seesHosted(name string) bool { return c.sees(Home{Hosted: true, Name: name}) }
+
+// mayList fails where the caller may not list what is of a registry, empty for what is hosted: a token has to be asked for
+// that, and what only our credential reads is not listed to anonymous callers. what is for the message.
+func (c *call) mayList(registry, what string) error {
+	if err := c.caller.MayList(); err != nil {
+		return err
+	}
+	switch {
+	case !c.server.o.Registries[registry].Private || c.caller.Subject != access.Anonymous:
+		return nil
+	case c.server.o.Access.Closed():
+		return c.caller.Refuse(access.Pull, registry)
+	}
+	return newError(CodeDenied, registry+" is read with a credential, and "+what+" is not for everybody")
+}
 
 // mayWrite decides who may push and delete: where there are users, whom the policy lets; where there are none, whoever is near.
 func (c *call) mayWrite(a access.Action) error {

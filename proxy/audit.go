@@ -71,11 +71,7 @@ func (c *call) named() string {
 
 // claimant is who somebody said to be, in vain. A credential that is no user name with a password tells nobody.
 func (c *call) claimant() access.Subject {
-	scheme, credential, _ := strings.Cut(view(c.ctx.Request.Header.Peek("Authorization")), " ")
-	user, _, ok := access.ParseBasic(credential)
-	if !ok || !strings.EqualFold(scheme, "Basic") {
-		return access.Anonymous
-	}
+	user, _, _ := c.basic()
 	return claimed(user)
 }
 

@@ -1,7 +1,5 @@
 package proxy
 
-import "github.com/entrepot/entrepot/proxy/access"
-
 type repositoryList struct {
 	Repositories []string `json:"repositories"`
 }
@@ -19,11 +17,8 @@ func (c *call) catalog() error {
 	}
 	c.home.Registry, c.home.Hosted = registry, registry == ""
 	c.scope(c.ns != "")
-	if err := c.caller.MayList(); err != nil {
+	if err := c.mayList(registry, "its catalog"); err != nil {
 		return err
-	}
-	if c.server.o.Registries[registry].Private && c.caller.Subject == access.Anonymous {
-		return c.notForEverybody(registry, "its catalog")
 	}
 	if p.n < 0 {
 		p.n = pageSize
@@ -36,14 +31,6 @@ func (c *call) catalog() error {
 		c.next("/v2/_catalog", p.n, names[len(names)-1], "")
 	}
 	return c.sendJSON("application/json", repositoryList{Repositories: append([]string{}, names...)})
-}
-
-// notForEverybody refuses anonymous callers what lists a registry that is read with our credential.
-func (c *call) notForEverybody(registry, what string) error {
-	if c.server.o.Access.Closed() {
-		return c.caller.Refuse(access.Pull, registry)
-	}
-	return newError(CodeDenied, registry+" is read with a credential, and "+what+" is not for everybody")
 }
 
 // names gives a page of the catalog. n=0 asks nobody.

@@ -17,7 +17,7 @@ func (c *call) client() (addr netip.Addr, known bool) {
 	for i := len(names) - 1; i >= 0; i-- {
 		for list := view(names[i]); list != ""; {
 			var name string
-			list, name = cutLastBy(list, ',')
+			list, name = cutLast(list, ',')
 			named, ok := parseNode(strings.TrimSpace(name))
 			if !ok {
 				return peer, false
@@ -61,7 +61,7 @@ func (c *call) base() string {
 			host = forwarded
 		}
 	}
-	if host == "" || strings.ContainsFunc(host, notOfHosts) {
+	if !ValidHost(host) {
 		host = c.ctx.LocalAddr().String()
 	}
 	return scheme + "://" + host
@@ -73,18 +73,14 @@ func (c *call) forwarded(header string) string {
 	return strings.ToLower(strings.TrimSpace(first))
 }
 
-// notOfHosts: a Host header is the client's to choose, and goes into a quoted string.
-func notOfHosts(r rune) bool {
-	letter := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
-	return !letter && !strings.ContainsRune(".:-_[]", r)
-}
-
-func cutLastBy(s string, separator byte) (before, after string) {
-	i := strings.LastIndexByte(s, separator)
-	if i < 0 {
-		return "", s
+// ValidHost reports whether that is only of characters of a host with a port. A host goes into the quoted string of a
+// challenge, and a Host header is the client's to choose.
+func ValidHost(host string) bool {
+	foreign := func(r rune) bool {
+		letter := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
+		return !letter && !strings.ContainsRune(".:-_[]", r)
 	}
-	return s[:i], s[i+1:]
+	return host != "" && !strings.ContainsFunc(host, foreign)
 }
 
 // near reports whether a request comes from this machine or from a private network, by its connection and by whatever

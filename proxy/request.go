@@ -89,8 +89,8 @@ func ParsePath(path string) (Request, error) {
 
 // split finds the endpoint from the end of the path, since a repository may be called "blobs/manifests/tags".
 func split(path string) Request {
-	head, last := cutLast(path)
-	name, verb := cutLast(head)
+	head, last := cutLast(path, '/')
+	name, verb := cutLast(head, '/')
 	switch {
 	case verb == "manifests":
 		return Request{Kind: KindManifest, Name: name, Ref: last}
@@ -103,7 +103,7 @@ func split(path string) Request {
 	case verb == "referrers":
 		return Request{Kind: KindReferrers, Name: name, Ref: last}
 	case verb == "uploads":
-		if name, verb := cutLast(name); verb == "blobs" {
+		if name, verb := cutLast(name, '/'); verb == "blobs" {
 			return Request{Kind: KindUpload, Name: name, Ref: last}
 		}
 	}
@@ -142,12 +142,12 @@ func checkDigest(s string) error {
 	return nil
 }
 
-func cutLast(path string) (before, after string) {
-	i := strings.LastIndexByte(path, '/')
+func cutLast(s string, separator byte) (before, after string) {
+	i := strings.LastIndexByte(s, separator)
 	if i < 0 {
-		return "", path
+		return "", s
 	}
-	return path[:i], path[i+1:]
+	return s[:i], s[i+1:]
 }
 
 // view is b as a string without a copy: valid only as long as b is, and never to be kept.

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/entrepot/entrepot/cache"
-	"github.com/entrepot/entrepot/proxy/access"
 	"github.com/entrepot/entrepot/proxy/upstream"
 )
 
@@ -49,11 +48,8 @@ func (c *call) search() error {
 	}
 	c.home.Registry = registry
 	c.scope(c.ns != "")
-	if err := c.caller.MayList(); err != nil {
+	if err := c.mayList(registry, "what it has"); err != nil {
 		return err
-	}
-	if c.server.o.Registries[registry].Private && c.caller.Subject == access.Anonymous {
-		return c.notForEverybody(registry, "what it has")
 	}
 	ctx, cancel := context.WithTimeout(c.server.ctx, searchPatience)
 	defer cancel()

@@ -25,25 +25,18 @@ type tokenAnswer struct {
 // token gives a token to whoever proves who they are by name and password, and one of nobody in particular to everybody else.
 func (c *call) token() error {
 	args := c.ctx.QueryArgs()
-	user, password, err := c.basic()
-	if err != nil {
-		return err
+	if len(c.ctx.Request.Header.Peek("Authorization")) == 0 {
+		return c.logIn("", "", args)
+	}
+	user, password, ok := c.basic()
+	if !ok || user == "" && password == "" {
+		return errNoLogin()
 	}
 	return c.logIn(user, password, args)
 }
 
-// basic reads user name and password of the Authorization header; both are empty where there is none.
-func (c *call) basic() (user, password string, err error) {
-	header := string(c.ctx.Request.Header.Peek("Authorization"))
-	if header == "" {
-		return "", "", nil
-	}
-	scheme, credential, _ := strings.Cut(header, " ")
-	user, password, ok := access.ParseBasic(credential)
-	if !ok || !strings.EqualFold(scheme, "Basic") || user == "" && password == "" {
-		return "", "", &access.Refusal{Reason: access.WrongLogin, Message: "a token takes a user name and a password"}
-	}
-	return user, password, nil
+func errNoLogin() error {
+	return &access.Refusal{Reason: access.WrongLogin, Message: "a token takes a user name and a password"}
 }
 
 // oauth2Token is token as OAuth2 has it: everything is in a form. There are no refresh tokens: one would be a second
@@ -57,7 +50,7 @@ func (c *call) oauth2Token() error {
 	case "password":
 		user, password := string(form.Peek("username")), string(form.Peek("password"))
 		if user == "" && password == "" {
-			return &access.Refusal{Reason: access.WrongLogin, Message: "a token takes a user name and a password"}
+			return errNoLogin()
 		}
 		return c.logIn(user, password, form)
 	case "refresh_token":

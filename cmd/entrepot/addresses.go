@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+
+	"github.com/entrepot/entrepot/proxy"
 )
 
 // Address is what a listener binds to: "127.0.0.1:5000", ":5000", or "off" for no listener.
@@ -104,18 +106,13 @@ type PublicURL string
 func (u *PublicURL) UnmarshalText(text []byte) error {
 	parsed, err := url.Parse(strings.ToLower(string(text)))
 	switch {
-	case err != nil || parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.Hostname() == "" || strings.ContainsFunc(parsed.Host, notInHosts):
+	case err != nil || parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.Hostname() == "" || !proxy.ValidHost(parsed.Host):
 		return errors.New("that is not a URL: write https://registry.example or https://registry.example:5000")
 	case parsed.User != nil || strings.Trim(parsed.Path, "/") != "" || parsed.RawQuery != "" || parsed.Fragment != "":
 		return errors.New("there is more than a scheme, a host and a port: registries have no path, write https://registry.example")
 	}
 	*u = PublicURL(parsed.Scheme + "://" + parsed.Host)
 	return nil
-}
-
-// notInHosts: a public host is sent in a header, between quotation marks.
-func notInHosts(r rune) bool {
-	return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyz0123456789.-_:[]", r)
 }
 
 // host is the part after the scheme; empty where none is configured.
