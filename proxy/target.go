@@ -81,7 +81,7 @@ func unscoped(cfg *Names, name string, toDefault bool) (Home, error) {
 		}
 	}
 	switch {
-	case cfg.hosts(first):
+	case cfg.Owns(first):
 		return Home{Hosted: true, Name: name}, nil
 	case slash && strings.IndexByte(first, '.') >= 0:
 		return Home{}, newError(CodeNameUnknown, fmt.Sprintf("%q looks like a registry, and no such upstream is configured here", first))
@@ -113,7 +113,8 @@ func (cfg *Names) upstream(host string) (string, bool) {
 	return "", false
 }
 
-func (cfg *Names) hosts(first string) bool {
+// Owns reports whether names that begin with that element are hosted, whatever upstreams there are.
+func (cfg *Names) Owns(first string) bool {
 	return slices.Contains(cfg.Hosted, first) || slices.Contains(cfg.Hosted, "*")
 }
 

@@ -7,34 +7,31 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"slices"
 	"strings"
-	"sync"
 	"time"
 
+	"github.com/entrepot/entrepot/proxy"
 	"github.com/entrepot/entrepot/proxy/access"
 )
 
 // openAccess reads who may do what, and again whenever that changes, until close. Its error names every mistake in the files.
 func (s *stored) openAccess(c Config, events access.Events, log *slog.Logger) (*access.Guard, error) {
+	names := c.names()
 	guard, err := access.Open(context.Background(), access.Options{
 		Htpasswd: c.Htpasswd, Policy: c.Policy, TokenKey: c.TokenKey,
-		Upstreams: c.names().Upstreams, Hosted: c.hosts, Store: s.accessStore, Service: c.PublicURL.host(),
+		Upstreams: names.Upstreams, Hosted: hostedBy(names), Store: s.accessStore, Service: c.PublicURL.host(),
 		Events: events, Log: log,
 	})
 	if err != nil {
 		return nil, usageError{c.byFile(err)}
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() { guard.Run(ctx) })
-	s.later(quiet(func() { cancel(); running.Wait() }))
+	s.runUntilClose(guard.Run)
 	return guard, nil
 }
 
-// hosts reports whether names of several elements that begin so are hosted here.
-func (c Config) hosts(first string) bool {
-	return c.DefaultUpstream == "none" || slices.Contains(c.Hosted, first) || slices.Contains(c.Hosted, "*")
+// hostedBy reports whether names of several elements that begin so are hosted here.
+func hostedBy(names proxy.Names) func(first string) bool {
+	return func(first string) bool { return names.Default == "" || names.Owns(first) }
 }
 
 // openAudit gives whoever is told what was done; its file is closed at close. nil where nobody wants to know.

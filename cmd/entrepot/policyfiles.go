@@ -18,7 +18,7 @@ type accessFiles struct {
 
 // readAccess reads the files of users and policy as the server does. Its error names every mistake of both.
 func (c Config) readAccess() (f accessFiles, err error) {
-	closed := c.Htpasswd != ""
+	closed, names := c.Htpasswd != "", c.names()
 	f.policy = access.DefaultPolicy(closed)
 	var errs []error
 	if closed {
@@ -27,11 +27,7 @@ func (c Config) readAccess() (f accessFiles, err error) {
 	}
 	if c.Policy != "" {
 		f.policy, err = parsed(c.Policy, func(text []byte) (*access.Policy, error) {
-			p, err := access.ParsePolicy(text, closed, c.names().Upstreams)
-			if err != nil {
-				return nil, err
-			}
-			return p, p.CheckHosted(c.hosts)
+			return access.CheckedPolicy(text, closed, names.Upstreams, hostedBy(names))
 		})
 		errs = append(errs, err)
 	}
@@ -47,11 +43,7 @@ func parsed[T any](path string, parse func([]byte) (T, error)) (is T, err error)
 	if is, err = parse(text); err == nil {
 		return is, nil
 	}
-	var errs []error
-	for _, mistake := range apart(err) {
-		errs = append(errs, fmt.Errorf("%s: %w", path, mistake))
-	}
-	return is, errors.Join(errs...)
+	return is, access.InFile(path, err)
 }
 
 // checkFiles tells what the files hold, or every mistake in them.

@@ -190,9 +190,14 @@ func recordLimit(c Config, disk int64) int64 {
 // sweep lets old records go, now and then, until close.
 func (s *stored) sweep(limit int64, log *slog.Logger) {
 	sweeper := cache.NewSweeper(cache.SweepOptions{Records: s.records, Log: log, Limit: limit, Report: s.blobs.SetRecordBytes})
+	s.runUntilClose(sweeper.Run)
+}
+
+// runUntilClose runs work in a goroutine of its own, which ends with close.
+func (s *stored) runUntilClose(work func(context.Context)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	running.Go(func() { sweeper.Run(ctx) })
+	running.Go(func() { work(ctx) })
 	s.later(quiet(func() { cancel(); running.Wait() }))
 }
 

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/bmatcuk/doublestar/v4"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -16,7 +15,7 @@ type rule struct {
 	line  int
 	allow bool
 	forms []form
-	tags  []tag  // none: every tag
+	tags  []glob // none: every tag
 	why   string // of a refusal
 }
 
@@ -52,19 +51,12 @@ func (r *rule) meets(ref string) bool {
 	return false
 }
 
-// tag is a glob of tags, with what each that matches begins and ends with.
-type tag struct{ glob, prefix, suffix string }
-
-func (t *tag) matches(ref string) bool {
-	return strings.HasPrefix(ref, t.prefix) && strings.HasSuffix(ref, t.suffix) && doublestar.MatchUnvalidated(t.glob, ref)
-}
-
 // before reports whether every reference that the later rule meets is met by this one, where both match the repository.
 func (r *rule) before(later *rule) bool {
 	if len(r.tags) == 0 {
 		return true
 	}
-	unknown := func(t tag) bool { return !slices.Contains(r.tags, t) }
+	unknown := func(t glob) bool { return !slices.Contains(r.tags, t) }
 	return len(later.tags) > 0 && !slices.ContainsFunc(later.tags, unknown) && (r.allow || !later.allow)
 }
 
@@ -96,20 +88,20 @@ func (r *policyReader) incoming(n *node) []rule {
 	return all
 }
 
-func (r *policyReader) tags(n *node) []tag {
+func (r *policyReader) tags(n *node) []glob {
 	if n == nil {
 		return nil
 	}
 	if n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
 		r.mistake(n, "%s is empty, so that the entry has none: leave it out where every tag is meant", fieldTags)
 	}
-	var all []tag
+	var all []glob
 	for _, item := range r.list(n, fieldTags) {
 		if err := checkTag(item.Value); err != nil {
 			r.mistake(item, "tag %.255q: %v", item.Value, err)
 			continue
 		}
-		all = append(all, tag{item.Value, literalPrefix(item.Value), literalSuffix(item.Value)})
+		all = append(all, newGlob(item.Value))
 	}
 	return all
 }

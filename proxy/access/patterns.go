@@ -21,22 +21,28 @@ const (
 type form struct {
 	pattern string // as it was written
 	host    string // the upstream; empty: hosted here
-	glob    bool   // host is a glob
-	name    string // a glob
-	prefix  string // of every name that matches
-	suffix  string // likewise
+	wild    bool   // host is a glob
+	name    glob
+}
+
+// glob is one of names or tags, with what each that it matches begins and ends with: most are told apart by that.
+type glob struct{ text, prefix, suffix string }
+
+func newGlob(text string) glob { return glob{text, literalPrefix(text), literalSuffix(text)} }
+
+func (g *glob) matches(s string) bool {
+	return strings.HasPrefix(s, g.prefix) && strings.HasSuffix(s, g.suffix) && (g.text == "**" || doublestar.MatchUnvalidated(g.text, s))
 }
 
 // newForms splits the name. That ** at the end matches no element, doublestar does not see after a star: with two forms
 // team*/** matches team as team/** does.
-func newForms(pattern, host string, glob bool, name string) []form {
+func newForms(pattern, host string, wild bool, name string) []form {
 	for strings.HasSuffix(name, "/**/**") {
 		name = strings.TrimSuffix(name, "/**")
 	}
-	all := []form{{pattern: pattern, host: host, glob: glob, name: name, prefix: literalPrefix(name), suffix: literalSuffix(name)}}
+	all := []form{{pattern, host, wild, newGlob(name)}}
 	if folder, ok := strings.CutSuffix(name, "*/**"); ok {
-		folder += "*"
-		all = append(all, form{pattern: pattern, host: host, glob: glob, name: folder, prefix: literalPrefix(folder)})
+		all = append(all, form{pattern, host, wild, newGlob(folder + "*")})
 	}
 	return all
 }
@@ -66,20 +72,18 @@ func upstreamForms(pattern, rest string, upstreams []string) []form {
 	case host == "**": // it matches the host and more, or nothing
 		return append(newForms(pattern, "*", true, rest), upstreamForms(pattern, name, upstreams)...)
 	}
-	glob := strings.ContainsAny(host, wildcards) && !slices.Contains(upstreams, host)
-	return newForms(pattern, host, glob, name)
+	wild := strings.ContainsAny(host, wildcards) && !slices.Contains(upstreams, host)
+	return newForms(pattern, host, wild, name)
 }
 
 func (f *form) matches(repo *Repository) bool {
 	switch {
-	case !strings.HasPrefix(repo.Name, f.prefix) || !strings.HasSuffix(repo.Name, f.suffix):
+	case !f.wild && f.host != repo.Upstream:
 		return false
-	case !f.glob && f.host != repo.Upstream:
-		return false
-	case f.glob && f.host != "*" && !doublestar.MatchUnvalidated(f.host, repo.Upstream):
+	case f.wild && f.host != "*" && !doublestar.MatchUnvalidated(f.host, repo.Upstream):
 		return false
 	}
-	return f.name == "**" || doublestar.MatchUnvalidated(f.name, repo.Name)
+	return f.name.matches(repo.Name)
 }
 
 // matching gives the first form that matches.

@@ -68,6 +68,15 @@ func ParsePolicy(text []byte, users bool, upstreams []string) (*Policy, error) {
 	return p, nil
 }
 
+// CheckedPolicy is ParsePolicy for a server on which names are hosted as hosted says: see CheckHosted.
+func CheckedPolicy(text []byte, users bool, upstreams []string, hosted func(first string) bool) (*Policy, error) {
+	p, err := ParsePolicy(text, users, upstreams)
+	if err != nil {
+		return nil, err
+	}
+	return p, p.CheckHosted(hosted)
+}
+
 // CheckHosted fails on each pattern of hosted repositories whose first element is never hosted, by what hosted says of it:
 // the entry would never decide, and whoever wrote it believes that it does.
 func (p *Policy) CheckHosted(hosted func(first string) bool) error {

@@ -174,11 +174,7 @@ func (g *Guard) sources() []source {
 
 func (g *Guard) loadPolicy(_ context.Context, into *state) (bool, error) {
 	return loadFile(&g.policy, &into.policy, func(text []byte) (*Policy, error) {
-		p, err := ParsePolicy(text, g.Closed(), g.o.Upstreams)
-		if err != nil {
-			return nil, err
-		}
-		return p, p.CheckHosted(g.o.Hosted)
+		return CheckedPolicy(text, g.Closed(), g.o.Upstreams, g.o.Hosted)
 	})
 }
 
@@ -204,15 +200,15 @@ func loadFile[T any](f *file, into **T, parse func([]byte) (*T, error)) (changed
 	}
 	parsed, err := parse(text)
 	if err != nil {
-		f.mistake = inFile(f.path, err)
+		f.mistake = InFile(f.path, err)
 		return false, f.mistake
 	}
 	f.mistake, *into = nil, parsed
 	return true, nil
 }
 
-// inFile says of each mistake which file it is in.
-func inFile(path string, err error) error {
+// InFile says of each mistake which file it is in.
+func InFile(path string, err error) error {
 	all, several := err.(interface{ Unwrap() []error })
 	if !several {
 		return fmt.Errorf("%s: %w", path, err)
