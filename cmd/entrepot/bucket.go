@@ -18,11 +18,17 @@ import (
 func (c Config) checkS3(fail func(name, format string, args ...any)) {
 	if c.S3Bucket == "" {
 		for _, v := range variables(c) {
-			if strings.HasPrefix(v.Name, "S3_") && v.Value != v.Default {
+			if (strings.HasPrefix(v.Name, "S3_") || v.Name == "ADVERTISE_URL") && v.Value != v.Default {
 				fail(v.Name, "it is about %sS3_BUCKET, which is not set", prefix)
 			}
 		}
 		return
+	}
+	if c.AdvertiseURL != "" && c.TLSClientCA != "" {
+		fail("ADVERTISE_URL", "the other servers have no certificate of %sTLS_CLIENT_CA to show", prefix)
+	}
+	if c.AdvertiseURL != "" && c.AdvertiseURL == c.PublicURL {
+		fail("ADVERTISE_URL", "%s is where clients reach all servers: name this one alone", c.AdvertiseURL)
 	}
 	if c.S3Prefix != "" {
 		if err := storage.CheckKey(c.S3Prefix); err != nil {

@@ -26,13 +26,16 @@ type Config struct {
 	MemorySize Size     `env:"MEMORY_SIZE" envDefault:"256MiB" doc:"Limit of the memory tier; 0 turns it off. Unless GOMEMLIMIT is set, the process is held to this plus 48MiB."`
 	MinFree    Size     `env:"MIN_FREE" envDefault:"1GiB" doc:"Below this much free space the cache gives up space."`
 
-	S3Bucket    string  `env:"S3_BUCKET" doc:"Bucket of an S3 server where hosted repositories, robots and the keys of tokens are kept instead of in DATA. Any number of servers share it; the cache of each stays in its DATA. Credentials are found where the AWS SDK looks for them: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, the role of the machine or pod."`
-	S3Prefix    string  `env:"S3_PREFIX" doc:"What the names of all objects in S3_BUCKET begin with, without a slash at its end."`
-	S3Endpoint  URL     `env:"S3_ENDPOINT" doc:"Where S3 answers if it is not AWS: https://s3.example."`
-	S3Region    string  `env:"S3_REGION" doc:"Region of S3_BUCKET. Not set, that of the AWS SDK, or us-east-1 where there is an S3_ENDPOINT."`
-	S3PathStyle bool    `env:"S3_PATH_STYLE" envDefault:"false" doc:"The bucket is named in the path and not in the host name, as most servers other than AWS want it."`
-	S3SSE       SSEKind `env:"S3_SSE" doc:"Encryption that S3 is asked for: AES256 or aws:kms. Not set, it is the bucket's own."`
-	S3SSEKMSKey string  `env:"S3_SSE_KMS_KEY" doc:"Key of the encryption aws:kms. Not set, it is the bucket's own."`
+	S3Bucket     string    `env:"S3_BUCKET" doc:"Bucket of an S3 server where hosted repositories, robots and the keys of tokens are kept instead of in DATA. Any number of servers share it; the cache of each stays in its DATA. Credentials are found where the AWS SDK looks for them: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, the role of the machine or pod."`
+	S3Prefix     string    `env:"S3_PREFIX" doc:"What the names of all objects in S3_BUCKET begin with, without a slash at its end."`
+	S3Endpoint   URL       `env:"S3_ENDPOINT" doc:"Where S3 answers if it is not AWS: https://s3.example."`
+	S3Region     string    `env:"S3_REGION" doc:"Region of S3_BUCKET. Not set, that of the AWS SDK, or us-east-1 where there is an S3_ENDPOINT."`
+	S3PathStyle  bool      `env:"S3_PATH_STYLE" envDefault:"false" doc:"The bucket is named in the path and not in the host name, as most servers other than AWS want it."`
+	S3SSE        SSEKind   `env:"S3_SSE" doc:"Encryption that S3 is asked for: AES256 or aws:kms. Not set, it is the bucket's own."`
+	S3SSEKMSKey  string    `env:"S3_SSE_KMS_KEY" doc:"Key of the encryption aws:kms. Not set, it is the bucket's own."`
+	S3Cache      bool      `env:"S3_CACHE" envDefault:"true" doc:"What was pulled from upstreams goes to S3_BUCKET too, for the other servers and for a new one: behind memory and disk, before upstream."`
+	S3CacheAge   Duration  `env:"S3_CACHE_AGE" envDefault:"720h" doc:"What was pulled is deleted from S3_BUCKET this long after it was written. 0 leaves that to a lifecycle rule of the bucket."`
+	AdvertiseURL PublicURL `env:"ADVERTISE_URL" doc:"Where the other servers of S3_BUCKET reach this one, and no other: http://10.0.0.7:5000. With it, one of them fetches what several are asked for, and the others read it there."`
 
 	Upstreams       []UpstreamSpec `env:"UPSTREAMS" envDefault:"docker.io,gcr.io,ghcr.io,quay.io,registry.k8s.io,mcr.microsoft.com,public.ecr.aws" doc:"Upstream registries: host or host=url, separated by commas. Setting it replaces the built-in list. A plain-http upstream is one whose URL says http://."`
 	DefaultUpstream string         `env:"DEFAULT_UPSTREAM" envDefault:"docker.io" doc:"Upstream of names that name none, or the word none."`
