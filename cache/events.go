@@ -6,6 +6,7 @@ type Tier string
 const (
 	TierMemory   Tier = "memory"
 	TierDisk     Tier = "disk"
+	TierS3       Tier = "s3"       // a running fill that reads what another server has stored
 	TierUpstream Tier = "upstream" // followed a running fill, or streamed past the cache
 )
 
