@@ -32,6 +32,7 @@ type Lease struct {
 	holder string
 	life   time.Duration
 
+	found string  // who held it when it was last looked at
 	seen  Version // of the record when it was last looked at; Absent: never
 	since time.Time
 }
@@ -56,7 +57,7 @@ func (l *Lease) Life() time.Duration { return l.life }
 // (ErrDone). The context of the work ends, with ErrLost as its cause, where the lease cannot be renewed in time. Do is for
 // one goroutine at a time.
 func (l *Lease) Do(ctx context.Context, work func(context.Context) error) error {
-	held, err := l.take(ctx)
+	held, err := l.take(ctx, false)
 	if err != nil {
 		return fmt.Errorf("lease %s: %w", l.key, err)
 	}
@@ -74,20 +75,26 @@ func (l *Lease) Do(ctx context.Context, work func(context.Context) error) error 
 	return err
 }
 
-// take gives the version of the record that says that the lease is held here.
-func (l *Lease) take(ctx context.Context) (Version, error) {
+// take gives the version of the record that says that the lease is held here. inherit takes what is held in this holder's
+// own name, too.
+func (l *Lease) take(ctx context.Context, inherit bool) (Version, error) {
 	record, at, err := l.store.Get(ctx, l.key)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return Absent, err
 	}
 	if err == nil {
-		if err := l.free(record, at); err != nil {
+		if err := l.free(record, at); err != nil && !(inherit && l.found == l.holder) {
 			return Absent, err
 		}
 	} else {
 		at = Absent
 	}
-	held, err := l.store.PutIf(ctx, l.key, l.record(leaseRecord{Holder: l.holder}), at)
+	return l.claim(ctx, at)
+}
+
+// claim puts the holder's name into the record, if that is as it was.
+func (l *Lease) claim(ctx context.Context, was Version) (Version, error) {
+	held, err := l.store.PutIf(ctx, l.key, l.record(leaseRecord{Holder: l.holder}), was)
 	if errors.Is(err, ErrConflict) {
 		return Absent, ErrHeld
 	}
@@ -98,6 +105,7 @@ func (l *Lease) take(ctx context.Context) (Version, error) {
 func (l *Lease) free(record []byte, at Version) error {
 	var r leaseRecord
 	damaged := json.Unmarshal(record, &r) != nil
+	l.found = r.Holder
 	before := l.seen
 	if at != before {
 		l.seen, l.since = at, time.Now()

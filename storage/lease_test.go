@@ -185,3 +185,67 @@ func TestADamagedLeaseIsTakenOverToo(t *testing.T) {
 		wantLease(t, "after its life", a.Do(t.Context(), takes(0)), nil)
 	})
 }
+
+func take(t *testing.T, l *storage.Lease) *storage.Held {
+	t.Helper()
+	h, err := l.Take(t.Context())
+	if err != nil {
+		t.Fatalf("take: %v", err)
+	}
+	return h
+}
+
+func wantTaken(t *testing.T, what string, l *storage.Lease, holder string) {
+	t.Helper()
+	h, err := l.Take(t.Context())
+	if h != nil {
+		h.Rest()
+	}
+	wantLease(t, what, err, storage.ErrHeld)
+	if l.Holder() != holder {
+		t.Errorf("%s: held by %q, want %q", what, l.Holder(), holder)
+	}
+}
+
+func TestALeaseIsHeldUntilItIsReleased(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := mem.New(time.Now)
+		a, b := newLease(s, "a"), newLease(s, "b")
+		held := take(t, a)
+		for range 10 { // it is renewed
+			wantTaken(t, "while a holds it", b, "a")
+			time.Sleep(leaseLife)
+		}
+		held.Release()
+		if _, err := s.Stat(t.Context(), "leases/collect"); !errors.Is(err, storage.ErrNotFound) {
+			t.Errorf("the record of a released lease: %v", err)
+		}
+		take(t, b).Release()
+	})
+}
+
+func TestARestingLeaseNamesItsHolderUntilItIsTakenOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := mem.New(time.Now)
+		held := take(t, newLease(s, "a"))
+		held.Rest()
+		time.Sleep(time.Hour)
+		b := newLease(s, "b")
+		wantTaken(t, "at the first look", b, "a")
+		time.Sleep(leaseLife / 2)
+		wantTaken(t, "before its life has passed", b, "a")
+		time.Sleep(leaseLife / 2)
+		taken := take(t, b)
+		held.Release() // a does not know; who has it next may be disturbed, which costs work only
+		taken.Release()
+	})
+}
+
+func TestALeaseIsTakenOverByTheNextProcessOfItsHolder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := mem.New(time.Now)
+		take(t, newLease(s, "a")).Rest()
+		wantTaken(t, "by another", newLease(s, "b"), "a")
+		take(t, newLease(s, "a")).Release()
+	})
+}
