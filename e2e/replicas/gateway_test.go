@@ -12,6 +12,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -36,7 +38,9 @@ type gateway struct {
 	t       *testing.T
 	program string
 	addr    string
-	busy    atomic.Bool // the relay answers 503
+	busy    atomic.Bool  // the relay answers 503
+	slow    atomic.Int64 // time.Duration that the relay waits before each answer and each piece of its body
+	asked   requestLog
 	log     lockedBuffer
 	cmd     *exec.Cmd
 	ended   chan struct{}
@@ -52,13 +56,7 @@ func newGateway(t *testing.T) *gateway {
 	if err := os.Mkdir(filepath.Join(g.folder, bucketName), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	relay := newRelay(t, func() *url.URL { return &url.URL{Scheme: "http", Host: g.addr} }, func(w http.ResponseWriter) bool {
-		if g.busy.Load() {
-			w.WriteHeader(http.StatusServiceUnavailable)
-		}
-		return g.busy.Load()
-	})
-	g.url = "http://" + relay
+	g.url = "http://" + newRelay(t, func() *url.URL { return &url.URL{Scheme: "http", Host: g.addr} }, g.hamper)
 	g.start()
 	t.Cleanup(func() {
 		g.stop()
@@ -110,8 +108,66 @@ func (g *gateway) env() (env map[string]string, others []string) {
 		[]string{"AWS_ACCESS_KEY_ID=" + accessKey, "AWS_SECRET_ACCESS_KEY=" + secretKey, "AWS_EC2_METADATA_DISABLED=true"}
 }
 
-// newRelay passes requests to where target says, with the Host that they came with. instead may answer them.
-func newRelay(t *testing.T, target func() *url.URL, instead func(http.ResponseWriter) bool) (addr string) {
+// hamper notes what the server is asked, and is what is wrong with the way to it.
+func (g *gateway) hamper(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		g.asked.note(r)
+		if g.busy.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		if pause := time.Duration(g.slow.Load()); pause > 0 {
+			time.Sleep(pause)
+			w = slowWriter{w, pause}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+type slowWriter struct {
+	http.ResponseWriter
+	pause time.Duration
+}
+
+func (w slowWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w slowWriter) Write(p []byte) (int, error) {
+	time.Sleep(w.pause)
+	return w.ResponseWriter.Write(p)
+}
+
+// requestLog is what was asked, as "GET /warehouse/one/cache/...".
+type requestLog struct {
+	mu  sync.Mutex
+	all []string
+}
+
+func (l *requestLog) note(r *http.Request) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = append(l.all, r.Method+" "+r.URL.Path)
+}
+
+// since gives the requests after the first n that have all the words in them.
+func (l *requestLog) since(n int, words ...string) (matching []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, request := range l.all[n:] {
+		if !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(request, word) }) {
+			matching = append(matching, request)
+		}
+	}
+	return matching
+}
+
+func (l *requestLog) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.all)
+}
+
+// newRelay passes requests to where target says, with the Host that they came with. around may stand before that.
+func newRelay(t *testing.T, target func() *url.URL, around func(http.Handler) http.Handler) (addr string) {
 	t.Helper()
 	transport := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 256}
 	proxy := &httputil.ReverseProxy{
@@ -130,11 +186,10 @@ func newRelay(t *testing.T, target func() *url.URL, instead func(http.ResponseWr
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if instead == nil || !instead(w) {
-			proxy.ServeHTTP(w, r)
-		}
-	}), ErrorLog: log.New(io.Discard, "", 0)}
+	s := &http.Server{Handler: proxy, ErrorLog: log.New(io.Discard, "", 0)}
+	if around != nil {
+		s.Handler = around(proxy)
+	}
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(l) }() // until the cleanup closes it
 	t.Cleanup(func() {

@@ -37,6 +37,7 @@ type set struct {
 	t        *testing.T
 	hub      *fakehub.Hub
 	gateway  *gateway
+	env      map[string]string
 	replicas []*server.Server
 	front    string // address of the relay
 	turns    atomic.Int64
@@ -45,28 +46,39 @@ type set struct {
 
 func newSet(t *testing.T, n int, env map[string]string) *set {
 	t.Helper()
-	s := &set{t: t, hub: fakehub.New(t, fakehub.Options{}), gateway: newGateway(t)}
+	s := &set{t: t, hub: fakehub.New(t, fakehub.Options{}), gateway: newGateway(t), env: env}
 	s.only.Store(-1)
-	vars, others := s.gateway.env()
-	vars["HOSTED"], vars["GC_INTERVAL"], vars["SCRUB_RATE"] = "team", "0", "0"
-	maps.Copy(vars, env)
 	for range n {
-		s.replicas = append(s.replicas, server.New(t, server.Options{
-			Upstreams: []server.Upstream{{Host: "docker.io", URL: s.hub.URL()}}, Env: vars, Others: others,
-		}))
-	}
-	for _, r := range s.replicas {
-		r.Start()
+		s.replicas = append(s.replicas, s.newReplica(nil))
 	}
 	s.front = newRelay(t, s.next, nil)
-	t.Cleanup(func() {
-		for _, r := range s.replicas {
-			if strings.Contains(r.Log(), secretKey) {
-				t.Error("a log has the secret key of S3")
-			}
+	return s
+}
+
+// itself stands for the address of a replica in its own environment.
+const itself = "(itself)"
+
+// newReplica starts another server on the bucket, which the relay does not know, with env over that of the set.
+func (s *set) newReplica(env map[string]string) *server.Server {
+	s.t.Helper()
+	vars, others := s.gateway.env()
+	vars["HOSTED"], vars["GC_INTERVAL"], vars["SCRUB_RATE"] = "team", "0", "0"
+	maps.Copy(vars, s.env)
+	maps.Copy(vars, env)
+	addr := server.FreeAddr(s.t)
+	for name, value := range vars {
+		vars[name] = strings.ReplaceAll(value, itself, addr)
+	}
+	r := server.New(s.t, server.Options{
+		Upstreams: []server.Upstream{{Host: "docker.io", URL: s.hub.URL()}}, Env: vars, Others: others, Listen: addr,
+	})
+	r.Start()
+	s.t.Cleanup(func() {
+		if strings.Contains(r.Log(), secretKey) {
+			s.t.Error("a log has the secret key of S3")
 		}
 	})
-	return s
+	return r
 }
 
 // next is the replica whose turn it is.
