@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // ErrUnable says that a store cannot do what only some can, or not with what it was given. Nothing was changed, and
@@ -18,6 +19,11 @@ type ConditionalDeleter interface {
 // Linker is a store that takes over files of the machine without copying them. It is called through Link.
 type Linker interface {
 	Link(ctx context.Context, key, path string) error
+}
+
+// Presigner is a store whose objects can be read over HTTP by whoever is given a URL. It is called through Presign.
+type Presigner interface {
+	Presign(ctx context.Context, key string, life time.Duration) (url string, err error)
 }
 
 // DeleteIf removes a record if it is still at version was, durably when it returns. ErrConflict when it is not, which it
@@ -40,4 +46,14 @@ func Link(ctx context.Context, s Store, key, path string) error {
 		return fmt.Errorf("link %s: %w", key, ErrUnable)
 	}
 	return able.Link(ctx, key, path)
+}
+
+// Presign gives a URL that a plain GET, with a range or without, reads the object by, without a credential and for so long.
+// The store is not asked whether it has the object. The URL is a credential itself: it belongs in no log.
+func Presign(ctx context.Context, s Store, key string, life time.Duration) (url string, err error) {
+	able, ok := s.(Presigner)
+	if !ok {
+		return "", fmt.Errorf("presign %s: %w", key, ErrUnable)
+	}
+	return able.Presign(ctx, key, life)
 }

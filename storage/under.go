@@ -6,6 +6,7 @@ import (
 	"io"
 	"iter"
 	"strings"
+	"time"
 )
 
 // Under is the part of s whose keys begin with prefix and a slash, under keys without them. Nothing outside can be named
@@ -96,6 +97,14 @@ func (u *under) Link(ctx context.Context, key, path string) error {
 		return err
 	}
 	return Link(ctx, u.store, outer, path)
+}
+
+func (u *under) Presign(ctx context.Context, key string, life time.Duration) (string, error) {
+	outer, err := u.outer(key)
+	if err != nil {
+		return "", err
+	}
+	return Presign(ctx, u.store, outer, life)
 }
 
 func (u *under) List(ctx context.Context, prefix, after string) iter.Seq2[Info, error] {

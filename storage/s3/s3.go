@@ -60,6 +60,7 @@ type Options struct {
 // it does not, storage.Probe says so. It is unable to do storage.DeleteIf, whose condition many servers ignore.
 type Store struct {
 	client  *s3.Client
+	signer  *s3.PresignClient
 	bucket  *string
 	prefix  string // "", or with a slash at its end
 	sse     types.ServerSideEncryption
@@ -208,6 +209,7 @@ func (s *Store) connect(ctx context.Context, o Options) error {
 		to.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
 		to.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 	})
+	s.signer = s3.NewPresignClient(s.client, func(to *s3.PresignOptions) { to.Presigner = newClocked(s.now) })
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"iter"
+	"time"
 
 	"github.com/entrepot/entrepot/storage"
 )
@@ -22,6 +23,7 @@ const (
 	Delete   Op = "delete"
 	DeleteIf Op = "deleteif"
 	Link     Op = "link"
+	Presign  Op = "presign"
 	List     Op = "list" // the beginning of a listing, with the prefix as its key
 	Next     Op = "next" // one object of a listing
 )
@@ -99,6 +101,17 @@ func (a *around) DeleteIf(ctx context.Context, key string, was storage.Version) 
 
 func (a *around) Link(ctx context.Context, key, path string) error {
 	return a.hook(ctx, Link, key, func() error { return storage.Link(ctx, a.store, key, path) })
+}
+
+func (a *around) Presign(ctx context.Context, key string, life time.Duration) (url string, err error) {
+	err = a.hook(ctx, Presign, key, func() (err error) {
+		url, err = storage.Presign(ctx, a.store, key, life)
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	return url, nil
 }
 
 func (a *around) List(ctx context.Context, prefix, after string) iter.Seq2[storage.Info, error] {

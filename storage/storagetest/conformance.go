@@ -11,8 +11,8 @@ import (
 	"github.com/entrepot/entrepot/storage"
 )
 
-// Conformance checks every promise of storage.Store, and those of storage.DeleteIf and storage.Link for a store that is able. open makes an empty store for one test, which may clean up by
-// t.Cleanup.
+// Conformance checks every promise of storage.Store, and those of storage.DeleteIf, storage.Link and storage.Presign for a
+// store that is able. open makes an empty store for one test, which may clean up by t.Cleanup.
 func Conformance(t *testing.T, open func(t *testing.T) storage.Store) {
 	for _, group := range []struct {
 		name  string
@@ -26,6 +26,7 @@ func Conformance(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"contexts", contextFacts},
 		{"conditional deletes", conditionalDeleteFacts},
 		{"links", linkFacts},
+		{"presigned URLs", presignFacts},
 	} {
 		t.Run(group.name, func(t *testing.T) {
 			for _, f := range group.facts {

@@ -62,22 +62,29 @@ func steps(ctx context.Context, s storage.Store) error {
 	if err := storage.Link(ctx, s, "a", "path"); err != nil {
 		return err
 	}
+	if _, err := storage.Presign(ctx, s, "a", time.Minute); err != nil {
+		return err
+	}
 	return s.Delete(ctx, "a")
 }
 
 // newStore is able to do everything.
-func newStore() storage.Store { return &linker{mem.New(time.Now)} }
+func newStore() storage.Store { return &able{mem.New(time.Now)} }
 
-// linker stores the path itself for a file.
-type linker struct{ *mem.Store }
+// able stores the path itself for a file, and gives URLs that lead nowhere.
+type able struct{ *mem.Store }
 
-func (l *linker) Link(ctx context.Context, key, path string) error {
-	return l.Put(ctx, key, strings.NewReader(path), -1)
+func (a *able) Link(ctx context.Context, key, path string) error {
+	return a.Put(ctx, key, strings.NewReader(path), -1)
+}
+
+func (*able) Presign(_ context.Context, key string, _ time.Duration) (string, error) {
+	return "http://nowhere.example/" + key, nil
 }
 
 var ops = []storagetest.Op{
 	storagetest.Put, storagetest.Stat, storagetest.Open, storagetest.Read, storagetest.Get, storagetest.PutIf,
-	storagetest.List, storagetest.Next, storagetest.DeleteIf, storagetest.Link, storagetest.Delete,
+	storagetest.List, storagetest.Next, storagetest.DeleteIf, storagetest.Link, storagetest.Presign, storagetest.Delete,
 }
 
 func TestFailingFailsEachOperationInTurn(t *testing.T) {
