@@ -17,10 +17,11 @@ import (
 )
 
 // Whoever is revoked has at most two times between looks at files and store, and what one look may take where the store
-// hangs.
+// hangs: three of its limits, one for each of what it reads there.
 const (
 	refreshEvery = 5 * time.Second
-	storeTime    = 5 * time.Second
+	nonceTime    = time.Second
+	sourceTime   = 2 * time.Second
 )
 
 // Events are told from whatever goroutine it happens in, and must not wait.
@@ -103,6 +104,7 @@ type Guard struct {
 	policy  file
 	keyFile file
 	told    map[string]string // the last error of each source
+	watch   watch             // of the store
 }
 
 // Open reads the files and what is in the store. Its error holds every mistake of the files, each with its line. A store
@@ -151,7 +153,7 @@ func (g *Guard) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticks.C:
-			_ = g.Refresh(ctx) // which has told
+			_ = g.look(ctx, false) // which has told
 		}
 	}
 }

@@ -22,7 +22,7 @@ const (
 	lastKey      = 99_999_999
 	maxKeyRecord = 4096
 	keyLife      = 30 * 24 * time.Hour // after which the next one is made
-	keySettles   = time.Minute         // until it signs: by then every replica has read it
+	keySettles   = time.Minute         // until it signs: by then every replica has read it, for it is announced
 	keyLingers   = time.Hour           // that it verifies after the next one signs; longer than any token lives
 )
 
@@ -166,7 +166,10 @@ func makeKey(ctx context.Context, store storage.Store, number int, now time.Time
 	case number > lastKey:
 		err = errors.New("there are no numbers left")
 	default:
-		_, err = store.PutIf(ctx, keyName(number), record, storage.Absent)
+		err = announced(ctx, store, func(ctx context.Context) error {
+			_, err := store.PutIf(ctx, keyName(number), record, storage.Absent)
+			return err
+		})
 	}
 	if err != nil {
 		return fmt.Errorf("make key %d of tokens: %w", number, err)

@@ -87,7 +87,8 @@ func (r *Robots) Add(ctx context.Context, name, note string, expires time.Time) 
 	if err != nil {
 		return Robot{}, "", fmt.Errorf("add robot %s: encode its record: %w", name, err)
 	}
-	if err := r.put(ctx, robotFolder+name, record); err != nil {
+	err = announced(ctx, r.store, func(ctx context.Context) error { return r.put(ctx, robotFolder+name, record) })
+	if err != nil {
 		return Robot{}, "", fmt.Errorf("add robot %s: %w", name, err)
 	}
 	return added, secret, nil
@@ -157,7 +158,8 @@ func (r *Robots) Revoke(ctx context.Context, name string) error {
 	if errors.Is(err, storage.ErrNotFound) {
 		return fmt.Errorf("revoke robot %s: %w", name, ErrRobotUnknown)
 	}
-	if err := r.store.Delete(ctx, robotFolder+name); err != nil {
+	err = announced(ctx, r.store, func(ctx context.Context) error { return r.store.Delete(ctx, robotFolder+name) })
+	if err != nil {
 		return fmt.Errorf("revoke robot %s: %w", name, err)
 	}
 	return nil

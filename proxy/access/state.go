@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/sync/singleflight"
@@ -126,17 +127,31 @@ func (g *Guard) begin(ctx context.Context) error {
 // Refresh looks at everything. What has changed in a file counts when the next look finds the same; Run looks every few
 // seconds. Each source counts whole or not at all: one with a mistake leaves the last good content of
 // it in use, and the others count all the same, so that a broken policy keeps nobody from being revoked.
-func (g *Guard) Refresh(ctx context.Context) error {
+func (g *Guard) Refresh(ctx context.Context) error { return g.look(ctx, true) }
+
+// look is Refresh, but for what is in the store: unless all is to be read, that is read only when it is due.
+func (g *Guard) look(ctx context.Context, all bool) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	begun := g.o.Now()
+	stored := g.Closed() && g.watch.due(ctx, g.o.Store, begun) || all
 	was := g.state.Load()
 	next, changed := *was, false
 	var errs []error
 	for _, source := range g.sources() {
+		if !source.file && !stored {
+			continue
+		}
 		differs, err := source.load(ctx, &next)
 		g.tell(source.name, differs, err)
 		changed = changed || differs
 		errs = append(errs, err)
+		if !source.file && err != nil {
+			begun = time.Time{} // it counts for none: the next look reads everything
+		}
+	}
+	if stored {
+		g.watch.whole = begun
 	}
 	if changed {
 		g.state.Store(newState(next.policy, next.accounts, next.robots, next.keys))
@@ -149,7 +164,7 @@ func (g *Guard) Refresh(ctx context.Context) error {
 // source is one of the things that make up a state.
 type source struct {
 	name string
-	file bool                                                             // a mistake in it is somebody's who starts the server
+	file bool                                                             // not in the store; a mistake in it is somebody's who starts the server
 	load func(ctx context.Context, into *state) (changed bool, err error) // changes into, or leaves it
 }
 
@@ -222,7 +237,7 @@ func InFile(path string, err error) error {
 
 // loadRobots: where the store does not answer, those of the last time stay, until each expires.
 func (g *Guard) loadRobots(ctx context.Context, into *state) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, storeTime/2)
+	ctx, cancel := context.WithTimeout(ctx, sourceTime)
 	defer cancel()
 	found, err := g.robots.load(ctx)
 	if found == nil || found.equal(into.robots) {
@@ -233,7 +248,7 @@ func (g *Guard) loadRobots(ctx context.Context, into *state) (bool, error) {
 }
 
 func (g *Guard) loadKeys(ctx context.Context, into *state) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, storeTime/2)
+	ctx, cancel := context.WithTimeout(ctx, sourceTime)
 	defer cancel()
 	found, err := sharedKeys(ctx, g.o.Store, g.o.Now(), g.o.Random)
 	if found == nil || found.equal(into.keys) {
