@@ -1,112 +1,48 @@
 package replicas
 
 import (
-	"bytes"
-	"errors"
 	"io"
 	"log"
 	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
-	"github.com/entrepot/entrepot/e2e/server"
-	"github.com/entrepot/entrepot/e2e/tools"
+	"github.com/entrepot/entrepot/e2e/bucket"
 )
 
 const (
-	bucketName = "warehouse"
-	accessKey  = "somebody"
-	secretKey  = "not-in-any-log-9d1c"
+	bucketName = bucket.Name
+	secretKey  = bucket.SecretKey
 )
 
 // gateway is a real S3 server over a folder, behind a relay that can answer in its place.
 type gateway struct {
+	*bucket.Server
 	url    string // of the relay
 	folder string
-
-	t       *testing.T
-	program string
-	addr    string
-	busy    atomic.Bool  // the relay answers 503
-	slow    atomic.Int64 // time.Duration that the relay waits before each answer and each piece of its body
-	asked   requestLog
-	log     lockedBuffer
-	cmd     *exec.Cmd
-	ended   chan struct{}
+	t      *testing.T
+	busy   atomic.Bool  // the relay answers 503
+	slow   atomic.Int64 // time.Duration that the relay waits before each answer and each piece of its body
+	asked  requestLog
 }
 
 func newGateway(t *testing.T) *gateway {
 	t.Helper()
-	dir, err := tools.Dir(t.Context(), tools.Versitygw())
-	if err != nil {
-		t.Fatal(err)
-	}
-	g := &gateway{t: t, program: filepath.Join(dir, "versitygw"), folder: t.TempDir(), addr: server.FreeAddr(t)}
-	if err := os.Mkdir(filepath.Join(g.folder, bucketName), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	g.url = "http://" + newRelay(t, func() *url.URL { return &url.URL{Scheme: "http", Host: g.addr} }, g.hamper)
-	g.start()
-	t.Cleanup(func() {
-		g.stop()
-		if t.Failed() {
-			t.Logf("the S3 server's log ends with:\n%s", g.log.tail(4<<10))
-		}
-	})
+	s := bucket.Start(t)
+	g := &gateway{Server: s, folder: s.Folder, t: t}
+	g.url = "http://" + newRelay(t, func() *url.URL { return &url.URL{Scheme: "http", Host: s.Addr} }, g.hamper)
 	return g
 }
 
-// start waits until the server takes requests.
-func (g *gateway) start() {
-	g.t.Helper()
-	g.cmd = exec.Command(g.program, "--port", g.addr, "--keep-alive", "posix", g.folder)
-	g.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + g.folder, "ROOT_ACCESS_KEY=" + accessKey, "ROOT_SECRET_KEY=" + secretKey}
-	g.cmd.Stdout, g.cmd.Stderr = &g.log, &g.log
-	if err := g.cmd.Start(); err != nil {
-		g.t.Fatal(err)
-	}
-	g.ended = make(chan struct{})
-	go func(cmd *exec.Cmd, ended chan struct{}) { // ends with the process
-		_ = cmd.Wait()
-		close(ended)
-	}(g.cmd, g.ended)
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		if resp, err := http.Get("http://" + g.addr + "/"); err == nil {
-			resp.Body.Close()
-			return
-		}
-	}
-	g.t.Fatalf("the S3 server does not start:\n%s", g.log.tail(4<<10))
-}
-
-func (g *gateway) stop() {
-	g.signal(syscall.SIGCONT)
-	g.signal(syscall.SIGKILL)
-	<-g.ended
-}
-
-func (g *gateway) signal(s syscall.Signal) {
-	if err := g.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		g.t.Errorf("signal the S3 server: %v", err)
-	}
-}
-
 // env is what a replica needs to find the bucket.
-func (g *gateway) env() (env map[string]string, others []string) {
-	return map[string]string{"S3_BUCKET": bucketName, "S3_PREFIX": "one", "S3_ENDPOINT": g.url, "S3_PATH_STYLE": "true"},
-		[]string{"AWS_ACCESS_KEY_ID=" + accessKey, "AWS_SECRET_ACCESS_KEY=" + secretKey, "AWS_EC2_METADATA_DISABLED=true"}
-}
+func (g *gateway) env() (env map[string]string, others []string) { return bucket.Settings(g.url) }
 
 // hamper notes what the server is asked, and is what is wrong with the way to it.
 func (g *gateway) hamper(next http.Handler) http.Handler {
@@ -198,22 +134,4 @@ func newRelay(t *testing.T, target func() *url.URL, around func(http.Handler) ht
 		transport.CloseIdleConnections()
 	})
 	return l.Addr().String()
-}
-
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) tail(n int) string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	s := b.buf.String()
-	return s[max(len(s)-n, 0):]
 }

@@ -19,8 +19,8 @@ func TestWithoutS3TheCacheGoesOnAndPushesWait(t *testing.T) {
 		name       string
 		begin, end func(*gateway)
 	}{
-		{"stopped", (*gateway).stop, (*gateway).start},
-		{"silent", func(g *gateway) { g.signal(syscall.SIGSTOP) }, func(g *gateway) { g.signal(syscall.SIGCONT) }},
+		{"stopped", func(g *gateway) { g.Stop() }, func(g *gateway) { g.Start() }},
+		{"silent", func(g *gateway) { g.Signal(syscall.SIGSTOP) }, func(g *gateway) { g.Signal(syscall.SIGCONT) }},
 		{"busy", func(g *gateway) { g.busy.Store(true) }, func(g *gateway) { g.busy.Store(false) }},
 	} {
 		t.Run(outage.name, func(t *testing.T) {
