@@ -112,6 +112,21 @@ func TestARobotIsRefusedWhereverTheServerDiesThatRevokesIt(t *testing.T) {
 	}
 }
 
+func TestAServerThatWasStoppedOverARevocationTellsOfItWhenItGoesOn(t *testing.T) {
+	store := mem.New(time.Now)
+	i := install(t, store)
+	secret := i.added(store, "ci")
+	stopped := storagetest.Around(store, func(_ context.Context, op storagetest.Op, _ string, do func() error) error {
+		if op == storagetest.Delete {
+			i.looks(unsettled + time.Minute)
+		}
+		return do()
+	})
+	revoke(t, NewRobots(stopped, i.clock, i.o.Random), "ci")
+	i.looks(refreshEvery)
+	i.logsIn("ci", secret, false)
+}
+
 func TestNothingIsRevokedThatOtherServersCannotBeToldOf(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -172,18 +187,36 @@ func TestWhatCannotBeReadIsReadAtTheNextLook(t *testing.T) {
 }
 
 func TestAKeyIsKnownEverywhereBeforeItSigns(t *testing.T) {
-	store := mem.New(time.Now)
-	first, second := install(t, store), install(t, store)
-	second.write(second.users, string(must(readFile(first.users))))
-	second.refresh()
-	first.now, second.now = first.now.Add(keyLife-wholeEvery/2), second.now.Add(keyLife-wholeEvery/2)
-	for end := first.now.Add(wholeEvery + keySettles + refreshEvery); first.now.Before(end); { // one of them rotates in between
-		first.looks(refreshEvery)
-		second.looks(refreshEvery)
-		second.asks(first.token("alice", "ecila", pushes...), Push, teamA, nil)
-		first.asks(second.token("alice", "ecila", pushes...), Push, teamA, nil)
-	}
-	if n := len(records(t, store)); n != 2 {
-		t.Errorf("%d keys, want that the second was made", n)
+	for fact, before := range map[string]func(i *installation, store storage.Store){
+		"the next one": func(i *installation, _ storage.Store) {
+			i.now = i.now.Add(keyLife - unsettled - time.Minute)
+			i.looks(refreshEvery) // at everything
+			i.now = i.now.Add(time.Minute)
+		},
+		"the first one again": func(i *installation, store storage.Store) {
+			for _, name := range records(t, store) {
+				if err := store.Delete(t.Context(), name); err != nil {
+					t.Fatal(err)
+				}
+			}
+		},
+	} {
+		t.Run(fact, func(t *testing.T) {
+			store := mem.New(time.Now)
+			i := install(t, store)
+			i.looks(unsettled + refreshEvery)
+			before(i, store)
+			sharedAt(t, store, i.now) // another server makes it
+			i.looks(keySettles)
+			begun, err := Open(t.Context(), Options{Htpasswd: i.users, Policy: i.policy, Upstreams: i.o.Upstreams, Store: store, Now: i.clock})
+			if err != nil {
+				t.Fatal(err)
+			}
+			token, err := begun.Login(LoginRequest{User: "alice", Password: "ecila", Scopes: pushes, From: here})
+			if err != nil {
+				t.Fatal(err)
+			}
+			i.asks(token, Push, teamA, nil)
+		})
 	}
 }
