@@ -2,6 +2,8 @@ package s3_test
 
 import (
 	"context"
+	"io"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -56,16 +58,34 @@ func TestAURLNamesTheObjectItsTimeAndNothingThatAClientHasToSend(t *testing.T) {
 	}
 }
 
-func TestPresigningAsksTheServerNothing(t *testing.T) {
+func TestAURLIsFollowedWithoutACredential(t *testing.T) {
 	f := newFake(t, quirks{})
-	s := f.open(t)
-	if _, err := storage.Presign(t.Context(), s, "none", time.Minute); err != nil {
+	s := f.open(t, func(o *s3.Options) { o.SSE = "AES256" })
+	given, err := storage.Presign(t.Context(), s, "a b", time.Minute)
+	if err != nil {
 		t.Fatal(err)
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if len(f.requests) > 0 {
-		t.Errorf("asked %v", f.requests)
+	if requests := len(f.requests); requests > 0 {
+		t.Errorf("%d requests for it", requests)
+	}
+	if err := s.Put(t.Context(), "a b", strings.NewReader("0123456789"), 10); err != nil {
+		t.Fatal(err)
+	}
+	for ranged, want := range map[string]string{"": "0123456789", "bytes=2-5": "2345"} {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, given, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Range", ranged)
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(response.Body)
+		response.Body.Close()
+		if err != nil || string(got) != want {
+			t.Errorf("%q: %d %q, %v", ranged, response.StatusCode, got, err)
+		}
 	}
 }
 
