@@ -13,16 +13,22 @@ import (
 // long: E2E_LONG=1 starts a server anew in each kind of outage, which takes long where S3 keeps silent.
 var long = os.Getenv("E2E_LONG") != ""
 
-func TestWithoutS3TheCacheGoesOnAndPushesWait(t *testing.T) {
-	t.Parallel()
-	for i, outage := range []struct {
-		name       string
-		begin, end func(*gateway)
-	}{
+type outage struct {
+	name       string
+	begin, end func(*gateway)
+}
+
+func outages() []outage {
+	return []outage{
 		{"stopped", func(g *gateway) { g.Stop() }, func(g *gateway) { g.Start() }},
 		{"silent", func(g *gateway) { g.Signal(syscall.SIGSTOP) }, func(g *gateway) { g.Signal(syscall.SIGCONT) }},
 		{"busy", func(g *gateway) { g.busy.Store(true) }, func(g *gateway) { g.busy.Store(false) }},
-	} {
+	}
+}
+
+func TestWithoutS3TheCacheGoesOnAndPushesWait(t *testing.T) {
+	t.Parallel()
+	for i, outage := range outages() {
 		t.Run(outage.name, func(t *testing.T) {
 			t.Parallel() // they wait, mostly
 			s := newSet(t, 1, nil)

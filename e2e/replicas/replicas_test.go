@@ -5,6 +5,7 @@ package replicas
 import (
 	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -19,13 +20,22 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/entrepot/entrepot/e2e/bucket"
 	"github.com/entrepot/entrepot/e2e/fakehub"
 	"github.com/entrepot/entrepot/e2e/server"
 )
 
-// TestMain lets parallel tests be more than the processors: they wait for S3, mostly.
+// TestMain lets parallel tests be more than the processors: they wait for S3, mostly. The SDK finds the bucket's credentials
+// and nothing of the machine's.
 func TestMain(m *testing.M) {
-	if err := flag.Set("test.parallel", "8"); err != nil {
+	err := flag.Set("test.parallel", "8")
+	for name, value := range map[string]string{
+		"AWS_ACCESS_KEY_ID": bucket.AccessKey, "AWS_SECRET_ACCESS_KEY": bucket.SecretKey, "AWS_SESSION_TOKEN": "", "AWS_REGION": "", "AWS_PROFILE": "",
+		"AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull, "AWS_EC2_METADATA_DISABLED": "true",
+	} {
+		err = errors.Join(err, os.Setenv(name, value))
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
