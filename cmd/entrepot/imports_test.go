@@ -14,9 +14,10 @@ const module = "github.com/entrepot/entrepot"
 
 // layers says which of our own packages each one may import. What is not listed may import none.
 var layers = map[string][]string{
-	"cmd/entrepot":        {"metrics", "proxy", "proxy/upstream", "proxy/access", "cache", "storage", "storage/hosted", "storage/disk", "storage/mem", "storage/s3"},
+	"cmd/entrepot":        {"metrics", "proxy", "proxy/replica", "proxy/upstream", "proxy/access", "cache", "storage", "storage/hosted", "storage/disk", "storage/mem", "storage/s3"},
 	"metrics":             {"proxy", "proxy/upstream", "proxy/access", "cache", "storage/hosted"},
-	"proxy":               {"proxy/upstream", "proxy/access", "cache", "storage/hosted", "storage"},
+	"proxy":               {"proxy/replica", "proxy/upstream", "proxy/access", "cache", "storage/hosted", "storage"},
+	"proxy/replica":       {"proxy/upstream", "cache"},
 	"proxy/upstream":      {"cache"},
 	"proxy/access":        {"storage"},
 	"cache":               {"storage"},
@@ -38,7 +39,7 @@ var homes = []struct {
 	{"github.com/prometheus", "packages tell events; only metrics gives them names", []string{"metrics", "cmd/entrepot"}},
 	{"github.com/caarlos0/env", "configuration is read once, at the edge, and handed on as plain options", []string{"cmd/entrepot"}},
 	{"github.com/aws/", "clouds are reached from one place each", []string{"proxy/upstream", "storage/s3"}},
-	{"net/http", "the cache, the hosted repositories and the stores of files and memory know no HTTP", []string{"proxy", "proxy/upstream", "storage/s3", "cmd/entrepot"}},
+	{"net/http", "the cache, the hosted repositories and the stores of files and memory know no HTTP", []string{"proxy", "proxy/replica", "proxy/upstream", "storage/s3", "cmd/entrepot"}},
 }
 
 func TestImportsPointOneWay(t *testing.T) {
@@ -50,7 +51,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		for _, imported := range p.Imports {
 			if own, ours := strings.CutPrefix(imported, module+"/"); ours {
 				if !slices.Contains(layers[p.name()], own) {
-					t.Errorf("%s imports %s: imports point one way, cmd -> metrics -> proxy -> {proxy/upstream, proxy/access, cache, storage/hosted} -> storage, "+
+					t.Errorf("%s imports %s: imports point one way, cmd -> metrics -> proxy -> {proxy/replica, proxy/upstream, proxy/access, cache, storage/hosted} -> storage, "+
 						"so that each package can be read and tested without those above it", p.name(), own)
 				}
 				continue

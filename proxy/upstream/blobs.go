@@ -73,7 +73,7 @@ func (r *Repository) openBlob(ctx context.Context, d digest.Digest, off, n int64
 		c.end()
 		return cache.Part{}, err
 	}
-	p, err := checkPart(a.Response, off, n)
+	p, err := CheckPart(a.Response, off, n)
 	if err != nil {
 		a.Body.Close()
 		c.end()
@@ -126,10 +126,11 @@ func (r *Repository) doingBlob(verb string, d digest.Digest) string {
 	return fmt.Sprintf("%s blob %s of %s", verb, d, r.Repo())
 }
 
-// checkPart holds an answer against what was asked for: n bytes from off on, or everything when n < 0.
-func checkPart(resp *http.Response, off, n int64) (cache.Part, error) {
+// CheckPart holds a 200 or a 206 against what was asked for: n bytes from off on, or everything when n < 0. The body is not
+// looked at, and not in the part.
+func CheckPart(resp *http.Response, off, n int64) (cache.Part, error) {
 	if encoded(resp.Header) {
-		return cache.Part{}, broken("its answer is encoded (%s) although that was declined", resp.Header.Get("Content-Encoding"))
+		return cache.Part{}, broken("its answer is encoded (%.100q) although that was declined", resp.Header.Get("Content-Encoding"))
 	}
 	if resp.StatusCode == http.StatusOK {
 		return cache.Part{Len: resp.ContentLength, Size: resp.ContentLength}, nil
@@ -140,7 +141,7 @@ func checkPart(resp *http.Response, off, n int64) (cache.Part, error) {
 	said := resp.Header.Get("Content-Range")
 	cr, ok := parseContentRange(said)
 	if !ok || !cr.satisfied {
-		return cache.Part{}, broken("it answered a part (206) without saying which: %q", said)
+		return cache.Part{}, broken("it answered a part (206) without saying which: %.100q", said)
 	}
 	want := off + n - 1
 	if cr.size >= 0 {
@@ -148,10 +149,10 @@ func checkPart(resp *http.Response, off, n int64) (cache.Part, error) {
 	}
 	length := cr.last - cr.first + 1
 	if cr.first != off || cr.last > want || cr.size >= 0 && cr.last < want {
-		return cache.Part{}, broken("it answered %q where bytes %d-%d were asked for", said, off, off+n-1)
+		return cache.Part{}, broken("it answered %.100q where bytes %d-%d were asked for", said, off, off+n-1)
 	}
 	if resp.ContentLength >= 0 && resp.ContentLength != length {
-		return cache.Part{}, broken("it answered %q with %d bytes", said, resp.ContentLength)
+		return cache.Part{}, broken("it answered %.100q with %d bytes", said, resp.ContentLength)
 	}
 	return cache.Part{Off: off, Len: length, Size: cr.size, Ranged: true}, nil
 }

@@ -41,7 +41,7 @@ func TestFetchManifest(t *testing.T) {
 		"a digest, other bytes":               {other.String(), says("", manifestBody), "", cache.ErrCorrupt, ""},
 		"a digest, another one in the header": {manifestDigest.String(), says(other, manifestBody), "", cache.ErrCorrupt, ""},
 		"an error page with status 200":       {"v1", text("<html>login</html>"), "", nil, cache.CauseFailed},
-		"too large":                           {"v1", text(strings.Repeat(" ", maxManifest+1)), "", nil, cache.CauseFailed},
+		"too large":                           {"v1", text(strings.Repeat(" ", MaxManifest+1)), "", nil, cache.CauseFailed},
 		"absent":                              {"v1", status(404), "", cache.ErrNotFound, ""},
 		"forbidden":                           {"v1", status(403), "", cache.ErrDenied, ""},
 		"401 without a challenge":             {"v1", status(401), "", cache.ErrDenied, ""},

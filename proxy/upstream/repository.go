@@ -73,7 +73,7 @@ func (r *Repository) query(kind Kind, method string, parts ...string) query {
 
 // Small answers are read whole, and what breaks on the way is asked again.
 const (
-	maxManifest  = 4 << 20 // the limit that the distribution spec tells registries to allow
+	MaxManifest  = 4 << 20 // the limit that the distribution spec tells registries to allow
 	maxList      = 8 << 20
 	bodyAttempts = 3
 )
@@ -109,7 +109,7 @@ func (r *Registry) readAll(ctx context.Context, q query, a *answer) ([]byte, err
 	limit := int64(maxList)
 	switch q.kind {
 	case KindManifest:
-		limit = maxManifest
+		limit = MaxManifest
 	case KindSearch:
 		limit = maxSearch
 	}
