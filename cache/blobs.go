@@ -25,6 +25,7 @@ type Blobs struct {
 	memory   *Memory
 	seen     *Seen
 	hints    *Hints
+	bucket   *Bucket // nil: none
 	events   Events
 	log      *slog.Logger
 	jitter   func(time.Duration) time.Duration
@@ -37,10 +38,11 @@ type Blobs struct {
 	extra   *semaphore.Weighted
 	refused *remembered[blobName, error] // 404s, refusals and wrong bytes
 
-	ctx    context.Context // ends at Close, with errPaused as its cause
-	cancel context.CancelCauseFunc
-	wg     sync.WaitGroup // fills, prefetchers and the trimmer
-	queue  chan warming
+	ctx     context.Context // ends at Close, with errPaused as its cause
+	cancel  context.CancelCauseFunc
+	wg      sync.WaitGroup // fills, prefetchers and the trimmer
+	queue   chan warming
+	storing chan storing
 
 	mu     sync.Mutex // guards all below; taken before the disk's, never with a fill's
 	fills  map[digest.Digest]*fill
@@ -63,6 +65,7 @@ type BlobOptions struct {
 	Memory *Memory
 	Seen   *Seen
 	Hints  *Hints
+	Bucket *Bucket // nil: this server is alone
 
 	MaxFills    int           // at once; what comes beyond is streamed past the cache
 	Prefetch    bool          // fetch a manifest's other layers when its first one is asked for
@@ -102,8 +105,8 @@ func openBlobs(o BlobOptions, files fileSystem) (*Blobs, error) {
 	if o.Seen == nil {
 		return nil, errors.New("blobs need to know what was seen where")
 	}
-	c := &Blobs{memory: o.Memory, seen: o.Seen, hints: o.Hints, events: o.Events, log: o.Log, jitter: o.Jitter, maxFills: o.MaxFills,
-		prefetch: o.Prefetch, negative: o.NegativeTTL, extra: semaphore.NewWeighted(extraHands), queue: make(chan warming, 256),
+	c := &Blobs{memory: o.Memory, seen: o.Seen, hints: o.Hints, bucket: o.Bucket, events: o.Events, log: o.Log, jitter: o.Jitter, maxFills: o.MaxFills,
+		prefetch: o.Prefetch, negative: o.NegativeTTL, extra: semaphore.NewWeighted(extraHands), queue: make(chan warming, 256), storing: make(chan storing, mostStoring),
 		buffers: &sync.Pool{New: func() any { b := make([]byte, bufferBytes); return &b }},
 		fills:   map[digest.Digest]*fill{}, alone: map[digest.Digest]bool{}}
 	c.sender = &sender{buffers: c.buffers}
@@ -125,6 +128,9 @@ func openBlobs(o BlobOptions, files fileSystem) (*Blobs, error) {
 	for range warmers {
 		c.wg.Go(c.warm)
 	}
+	for range storers {
+		c.wg.Go(c.store)
+	}
 	return c, nil
 }
 
@@ -135,6 +141,7 @@ func (c *Blobs) Close() error {
 	c.mu.Unlock()
 	c.cancel(errPaused)
 	c.wg.Wait()
+	c.release()
 	if c.disk == nil {
 		return nil
 	}
@@ -175,7 +182,21 @@ func (c *Blobs) Stat(ctx context.Context, from Origin, d digest.Digest) (int64, 
 		return size, tier, err
 	}
 	size, err := c.ask(ctx, from, d)
+	if IsOutage(err) {
+		if stored, inBucket := c.stored(ctx, from, d); inBucket {
+			return stored, TierS3, nil
+		}
+	}
 	return size, TierUpstream, err
+}
+
+// stored gives the size of a blob that the bucket has, if the repository was seen to have it.
+func (c *Blobs) stored(ctx context.Context, from Origin, d digest.Digest) (int64, bool) {
+	if _, err := c.seen.get(ctx, from.Repo(), d); err != nil {
+		return 0, false
+	}
+	size, err := c.bucket.size(ctx, d)
+	return size, err == nil
 }
 
 // local gives the size of a blob that is kept here, whoever may have it.
@@ -317,8 +338,13 @@ func (c *Blobs) promote(d digest.Digest, f *blobFile) []byte {
 	return b
 }
 
-// Drop forgets a blob in all tiers. A fill that runs goes on.
-func (c *Blobs) Drop(d digest.Digest) {
+// Drop forgets a blob, in the bucket too. A fill that runs goes on, and so do other servers.
+func (c *Blobs) Drop(ctx context.Context, d digest.Digest) error {
+	c.dropHere(d)
+	return c.bucket.drop(ctx, d)
+}
+
+func (c *Blobs) dropHere(d digest.Digest) {
 	c.memory.DropBlob(d)
 	if c.disk != nil {
 		c.disk.drop(d)

@@ -43,7 +43,7 @@ func TestWhatHasAnotherNameIsNotGivable(t *testing.T) {
 	}
 	want("once the other name is gone", 3)
 	c.disk.share(d)
-	c.Drop(d)
+	c.dropHere(d)
 	want("once it is dropped", 0)
 }
 

@@ -32,6 +32,9 @@ type Events interface {
 	Stale(registry, cause string) // a stale answer
 	Prefetched(queued bool)       // false: the queue was full or the budget low
 	RecordFailed()                // a small record could not be read or written
+	BucketStored(stored bool)     // a blob went to the bucket; false: it did not
+	BucketFailed()                // the bucket failed or kept silent, and rests for a while
+	Borrowed(begun bool)          // a blob or manifest is read from the server that fetches it; false: that one failed
 }
 
 // NoEvents ignores everything.
@@ -47,3 +50,6 @@ func (NoEvents) Unverified()          {}
 func (NoEvents) Stale(string, string) {}
 func (NoEvents) Prefetched(bool)      {}
 func (NoEvents) RecordFailed()        {}
+func (NoEvents) BucketStored(bool)    {}
+func (NoEvents) BucketFailed()        {}
+func (NoEvents) Borrowed(bool)        {}

@@ -269,7 +269,7 @@ func TestPullsSucceedWhicheverDiskOperationFails(t *testing.T) {
 			settled(t, c)
 			wantBlob(t, c, o, b, Range{100, 1 << 20})
 			settled(t, c)
-			c.Drop(digest.FromBytes(b))
+			c.dropHere(digest.FromBytes(b))
 			if err := c.Close(); err != nil && !errors.Is(err, files.err) {
 				t.Fatal(err)
 			}

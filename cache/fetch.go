@@ -192,7 +192,7 @@ func (f *fill) next() (want span, more bool) {
 		}
 	}
 	limit := maxParallel
-	if len(f.readers) == 0 || f.alone || !f.ranged {
+	if len(f.readers) == 0 || f.alone || !f.ranged || f.supply.one() {
 		limit = 1
 	}
 	if f.workers >= limit {

@@ -28,7 +28,8 @@ var errPaused = errors.New("the cache is closing")
 // reader. Bytes land anywhere in the file; the hash follows the contiguous front and decides about the last byte.
 type fill struct {
 	digest digest.Digest
-	from   Origin
+	from   Origin // supply, under the name of the repository that was asked for the blob first
+	supply *supply
 	blobs  *Blobs
 	alone  bool // fetch by one plain stream: parallel ranges gave wrong bytes before
 
@@ -58,8 +59,8 @@ type fill struct {
 	saving   bool
 }
 
-func newFill(c *Blobs, from Origin, d digest.Digest) *fill {
-	return &fill{digest: d, from: from, blobs: c, size: -1, readers: map[*follower]struct{}{}, wake: make(chan struct{}),
+func newFill(c *Blobs, from *supply, d digest.Digest) *fill {
+	return &fill{digest: d, from: from, supply: from, blobs: c, size: -1, readers: map[*follower]struct{}{}, wake: make(chan struct{}),
 		hire: make(chan struct{}, 1), settled: make(chan struct{}), ended: make(chan struct{})}
 }
 

@@ -13,7 +13,7 @@ var errBusy = errors.New("too many fills")
 // follow attaches a reader to the blob's fill, beginning one if there is none.
 func (c *Blobs) follow(ctx context.Context, from Origin, d digest.Digest, r Range) (*Reader, error) {
 	for {
-		f, began, err := c.fillFor(from, d)
+		f, began, err := c.fillFor(ctx, from, d)
 		if err != nil {
 			return nil, err
 		}
@@ -54,13 +54,13 @@ func (c *Blobs) join(ctx context.Context, f *fill, from Origin, r Range) (*Reade
 	case err == nil:
 	case errors.Is(err, errDisk), errors.Is(err, errNoRoom):
 		return nil, err
-	case errors.Is(err, ErrCorrupt) && (f.resumed || f.blob != nil), // upstream may have better bytes
+	case errors.Is(err, ErrCorrupt) && (f.resumed || f.blob != nil || f.supply.doubtful()), // upstream may have better bytes
 		f.failed() && foreign: // this repository's registry may do better
 		return nil, errMoved
 	default:
 		return nil, err
 	}
-	tier := TierUpstream
+	tier := f.supply.tier()
 	if f.blob != nil {
 		tier = TierDisk
 	}
@@ -73,7 +73,7 @@ func (c *Blobs) join(ctx context.Context, f *fill, from Origin, r Range) (*Reade
 
 // fillFor gives the fill of a blob, beginning one if there is none; nil when the blob is complete and verified. What is
 // known to be in vain is not begun.
-func (c *Blobs) fillFor(from Origin, d digest.Digest) (f *fill, began bool, err error) {
+func (c *Blobs) fillFor(ctx context.Context, from Origin, d digest.Digest) (f *fill, began bool, err error) {
 	if err, known := c.refused.get(blobName{from.Repo(), d}); known {
 		return nil, false, err
 	}
@@ -101,7 +101,7 @@ func (c *Blobs) fillFor(from Origin, d digest.Digest) (f *fill, began bool, err 
 		}
 		return nil, false, errBusy
 	}
-	f = newFill(c, from, d)
+	f = newFill(c, c.supplied(ctx, from, d), d)
 	f.alone = c.alone[d]
 	if blob != nil {
 		f.blob = blob
@@ -120,6 +120,7 @@ func (c *Blobs) run(f *fill) {
 	delete(c.fills, f.digest)
 	c.mu.Unlock()
 	close(f.ended)
+	c.settle(f)
 }
 
 // conclude puts the file of a fill where it belongs, and what was learnt where it is remembered.
@@ -145,9 +146,12 @@ func (c *Blobs) conclude(f *fill, have extents, size int64, err error) Outcome {
 	case f.part == nil:
 		c.refuse(blobName{f.from.Repo(), f.digest}, err)
 	case errors.Is(err, ErrCorrupt):
-		if f.resumed { // the wrong bytes may be those of an earlier fill: begin anew at once
+		switch {
+		case f.supply.doubtful():
+			c.bucket.shun(c.ctx, f.digest)
+		case f.resumed: // the wrong bytes may be those of an earlier fill: begin anew at once
 			c.log.Warn("a resumed blob has wrong bytes; it will be fetched anew", "digest", f.digest)
-		} else {
+		default:
 			c.setAlone(f.digest, true)
 			c.corrupt(blobName{f.from.Repo(), f.digest})
 		}

@@ -103,7 +103,7 @@ func TestAnOutageOfAnotherRegistryIsNotOurs(t *testing.T) {
 	down.gate = make(chan struct{})
 	down.fail = func(int64, int64) error { return &UnavailableError{Upstream: "down", Cause: CauseFailed} }
 	c := blobsAt(t, t.TempDir())
-	if _, _, err := c.fillFor(down, d); err != nil {
+	if _, _, err := c.fillFor(t.Context(), down, d); err != nil {
 		t.Fatal(err)
 	}
 	up.stat = func() (int64, error) { close(down.gate); return int64(len(b)), nil } // asked before it joins
@@ -179,7 +179,7 @@ func TestABusyCacheKeepsNoDescriptorOfAFileInDoubt(t *testing.T) {
 	slow := newOrigin("library/y", other)
 	slow.gate = make(chan struct{})
 	defer close(slow.gate)
-	if _, _, err := c.fillFor(slow, digest.FromBytes(other)); err != nil {
+	if _, _, err := c.fillFor(t.Context(), slow, digest.FromBytes(other)); err != nil {
 		t.Fatal(err)
 	}
 	wantBlob(t, c, o, b, Whole)
@@ -205,7 +205,7 @@ func TestNoReaderSeesBytesThatWillBeWrittenAgain(t *testing.T) {
 	if err := p.park(extents{{0, 10}, {1 << 20, 2 << 20}}); err != nil {
 		t.Fatal(err)
 	}
-	f, _, err := blobsAt(t, dir).fillFor(silentAfter(100, b), digest.FromBytes(b)) // a registry without ranges
+	f, _, err := blobsAt(t, dir).fillFor(t.Context(), silentAfter(100, b), digest.FromBytes(b)) // a registry without ranges
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,13 +221,13 @@ func TestNoReaderOfAnEndedFillOpensTheFileOfTheNextOne(t *testing.T) {
 	b := randomBytes(14, 3<<20)
 	d := digest.FromBytes(b)
 	c := blobsAt(t, t.TempDir())
-	ended, _, err := c.fillFor(newOrigin("library/x", b), d)
+	ended, _, err := c.fillFor(t.Context(), newOrigin("library/x", b), d)
 	if err != nil {
 		t.Fatal(err)
 	}
 	settled(t, c)
-	c.Drop(d)
-	next, _, err := c.fillFor(silentAfter(100, b), d)
+	c.dropHere(d)
+	next, _, err := c.fillFor(t.Context(), silentAfter(100, b), d)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -53,7 +53,7 @@ func (c *Blobs) sound(ctx context.Context, f *blobFile, d digest.Digest) (bool, 
 		c.disk.setVerified(d)
 	case errors.Is(err, ErrCorrupt):
 		c.log.Error("a cached blob is damaged; it will be fetched again", "digest", d, "err", err)
-		c.Drop(d)
+		c.dropHere(d)
 		return false, nil
 	}
 	return err == nil, err

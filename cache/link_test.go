@@ -32,7 +32,7 @@ func TestLinkOfABlob(t *testing.T) {
 			if !c.disk.index[d].verified {
 				t.Error("it was read and found right, and is not verified")
 			}
-			c.Drop(d)
+			c.dropHere(d)
 			if got, err := os.ReadFile(other); err != nil || digest.FromBytes(got) != d {
 				t.Errorf("what was linked has %d bytes, %v", len(got), err)
 			}
@@ -61,7 +61,7 @@ func TestNoLink(t *testing.T) {
 		{"the file is gone", true, Repo{}, func(_ *Blobs, p string) error { return os.Remove(p) }, nil, nil, false, false},
 		{"the file was cut", true, Repo{}, func(_ *Blobs, p string) error { return os.Truncate(p, 7) }, nil, nil, false, false},
 		{"wrong bytes after an unclean stop", false, Repo{}, func(_ *Blobs, p string) error { return flip(p) }, nil, nil, false, false},
-		{"given up", true, Repo{}, func(c *Blobs, p string) error { c.Drop(digest.Digest("sha256:" + filepath.Base(p))); return nil }, nil, nil, false, false},
+		{"given up", true, Repo{}, func(c *Blobs, p string) error { c.dropHere(digest.Digest("sha256:" + filepath.Base(p))); return nil }, nil, nil, false, false},
 		{"the link fails", true, Repo{}, none, failed, failed, true, true},
 	} {
 		for i := range 2 {
@@ -97,7 +97,7 @@ func TestNoLinkOfWhatIsDroppedMeanwhile(t *testing.T) {
 	c, o, blobs := shelf(t, true)
 	d := digest.FromBytes(blobs[1])
 	linked, err := c.Link(t.Context(), o.repo, d, func(path string, _ int64) error {
-		c.Drop(d)
+		c.dropHere(d)
 		return os.Link(path, filepath.Join(t.TempDir(), "linked"))
 	})
 	if linked || err != nil {

@@ -138,11 +138,16 @@ func (m *Manifests) byDigest(ctx context.Context, up Upstream, d digest.Digest) 
 	if err, ok := m.refused.get(refName{repo, string(d)}); ok {
 		return nil, "", err
 	}
+	alone := isAlone(ctx)
 	man, err := share(ctx, m.flights, flightKey("fetch", repo, string(d)), func(ctx context.Context) (*Manifest, error) {
 		if man, _, ok := m.local(ctx, repo, d, ""); ok {
 			return man, nil
 		}
-		man, err := m.obtain(ctx, up, d)
+		if alone {
+			ctx = Alone(ctx)
+		}
+		man, turn, err := m.obtain(ctx, up, d)
+		defer m.records.whenShared(turn.end)
 		if err != nil {
 			m.unobtained(repo, d, err)
 			return nil, err
@@ -202,19 +207,54 @@ func (m *Manifests) hold(repo Repo, man Manifest) *Manifest {
 	return &h.Manifest
 }
 
-// obtain fetches a manifest. Where another repository's pull has stored the bytes, a HEAD that says that this one has them
-// too is enough.
-func (m *Manifests) obtain(ctx context.Context, up Upstream, d digest.Digest) (Manifest, error) {
-	if b, err := m.stored(ctx, d); err == nil {
-		desc, err := up.ResolveManifest(ctx, string(d))
-		if err != nil {
-			return Manifest{}, err
+// obtain fetches a manifest, from the server that is fetching it where there is one. The turn ends when the manifest is kept.
+func (m *Manifests) obtain(ctx context.Context, up Upstream, d digest.Digest) (Manifest, *turn, error) {
+	if man, ok, err := m.reuse(ctx, up, d); ok || err != nil {
+		return man, &turn{}, err
+	}
+	bucket := m.records.o.Bucket
+	t := bucket.turn(ctx, d)
+	switch {
+	case t.ours(): // another server may just have stored it
+		bucket.absent.drop(manifestKey(d))
+		bucket.absent.drop(seenKey(up.Repo(), d))
+		if man, _, ok := m.local(ctx, up.Repo(), d, ""); ok {
+			return *man, t, nil
 		}
-		if desc.MediaType != "" && (desc.Digest == d || desc.Digest == "") {
-			return Manifest{desc.MediaType, d, b}, nil
+	case t.holder != "" && !isAlone(ctx):
+		man, err := m.borrow(ctx, t.holder, up.Repo(), d)
+		if err == nil {
+			return man, t, nil
 		}
+		m.o.Events.Borrowed(false)
+		m.o.Log.Debug("another server does not give what it fetches", "digest", d, "server", t.holder, "err", err)
 	}
 	man, err := up.FetchManifest(ctx, string(d))
+	if err == nil {
+		err = verify(&man, d)
+	}
+	return man, t, err
+}
+
+// reuse gives a manifest whose bytes another repository's pull has stored, where a HEAD says that this one has them too.
+func (m *Manifests) reuse(ctx context.Context, up Upstream, d digest.Digest) (man Manifest, ok bool, err error) {
+	b, err := m.stored(ctx, d)
+	if err != nil {
+		return Manifest{}, false, nil
+	}
+	desc, err := up.ResolveManifest(ctx, string(d))
+	ok = err == nil && desc.MediaType != "" && (desc.Digest == d || desc.Digest == "")
+	return Manifest{desc.MediaType, d, b}, ok, err
+}
+
+// borrow reads a manifest from the server that fetches it.
+func (m *Manifests) borrow(ctx context.Context, holder string, repo Repo, d digest.Digest) (Manifest, error) {
+	peer, err := m.records.o.Bucket.o.Peer(holder, repo)
+	if err != nil {
+		return Manifest{}, err
+	}
+	m.o.Events.Borrowed(true)
+	man, err := peer.FetchManifest(ctx, d)
 	if err == nil {
 		err = verify(&man, d)
 	}
@@ -258,13 +298,13 @@ func (m *Manifests) keep(ctx context.Context, repo Repo, man Manifest) *Manifest
 	rec := seenRecord{MediaType: man.MediaType, Size: int64(len(man.Bytes))}
 	m.seen.remember(repo, man.Digest, rec)
 
-	batch := append([]recordWrite{{verb: verbPut, key: manifestKey(man.Digest), record: man.Bytes}},
+	batch := append([]recordWrite{{verb: verbPut, key: manifestKey(man.Digest), record: man.Bytes, share: true}},
 		m.seen.writes(repo, man.Digest, rec)...)
 	moved := m.pendingTags(repo, man.Digest)
 	for name, tag := range moved {
 		tag.MediaType, tag.Size = rec.MediaType, rec.Size
 		m.holdTag(name, tag)
-		batch = append(batch, recordWrite{verb: verbPut, key: tagKey(name.Repo, name.ref), record: encodeRecord(tag)})
+		batch = append(batch, recordWrite{verb: verbPut, key: tagKey(name.Repo, name.ref), record: encodeRecord(tag), share: true})
 	}
 	m.records.write(ctx, batch...)
 	for name := range moved {

@@ -117,7 +117,7 @@ func (c *Blobs) warm() {
 	for {
 		select {
 		case w := <-c.queue:
-			f, _, err := c.fillFor(w.from, w.digest)
+			f, _, err := c.fillFor(c.ctx, w.from, w.digest)
 			if err != nil || f == nil {
 				continue
 			}

@@ -100,7 +100,7 @@ func (p *Public) note(ctx context.Context, repo Repo, ref string, readable, reco
 	case readable:
 		p.answers.set(refName{repo, ""}, true, publicFor)
 		rec := encodeRecord(publicRecord{Checked: p.now()})
-		p.records.write(ctx, recordWrite{verb: verbPut, key: publicKey(repo), record: rec})
+		p.records.write(ctx, recordWrite{verb: verbPut, key: publicKey(repo), record: rec, share: true})
 	default:
 		p.answers.set(refName{repo, ref}, false, privateFor)
 		if recorded {

@@ -68,8 +68,10 @@ type digestSet map[digest.Digest]struct{}
 // empty. What another tag of the repository needs stays. Bytes that no other repository was seen to have go too: those of
 // manifests here, while dropBlob is told every such digest, manifests' included, and drops the blob if there is one.
 //
+// Where there is a bucket, all of that goes there too; what other servers keep on their disks stays.
+//
 // It stops at the first record that cannot be read or deleted; what is left is still consistent and can be purged again.
-func (m *Manifests) Purge(ctx context.Context, repo Repo, ref string, dropBlob func(digest.Digest)) (Purged, error) {
+func (m *Manifests) Purge(ctx context.Context, repo Repo, ref string, dropBlob func(context.Context, digest.Digest) error) (Purged, error) {
 	purged, err := m.purge(ctx, repo, ref, dropBlob)
 	m.memory.forgetRecords()
 	m.refused.forget()
@@ -81,8 +83,14 @@ func (m *Manifests) Purge(ctx context.Context, repo Repo, ref string, dropBlob f
 	return purged, nil
 }
 
-func (m *Manifests) purge(ctx context.Context, repo Repo, ref string, dropBlob func(digest.Digest)) (Purged, error) {
+func (m *Manifests) purge(ctx context.Context, repo Repo, ref string, dropBlob func(context.Context, digest.Digest) error) (Purged, error) {
 	var purged Purged
+	if err := m.records.bring(ctx, tagKey(repo, "")); err != nil {
+		return purged, err
+	}
+	if err := m.records.bring(ctx, seenFolder+repoKey(repo)+"/"); err != nil {
+		return purged, err
+	}
 	if err := m.records.Flush(ctx); err != nil {
 		return purged, err
 	}
@@ -112,7 +120,7 @@ func (m *Manifests) purge(ctx context.Context, repo Repo, ref string, dropBlob f
 	return purged, nil
 }
 
-func (m *Manifests) purgeDigest(ctx context.Context, repo Repo, d digest.Digest, alone digestSet, dropBlob func(digest.Digest)) error {
+func (m *Manifests) purgeDigest(ctx context.Context, repo Repo, d digest.Digest, alone digestSet, dropBlob func(context.Context, digest.Digest) error) error {
 	if err := m.records.remove(ctx, referrerKey(repo, d)); err != nil {
 		return err
 	}
@@ -120,7 +128,9 @@ func (m *Manifests) purgeDigest(ctx context.Context, repo Repo, d digest.Digest,
 		if err := m.records.remove(ctx, manifestKey(d)); err != nil {
 			return err
 		}
-		dropBlob(d)
+		if err := dropBlob(ctx, d); err != nil {
+			return err
+		}
 	}
 	return m.records.remove(ctx, seenKey(repo, d)) // last: what is seen can be purged again
 }

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -32,10 +33,11 @@ func (o *office) purge(repo Repo, ref string) (Purged, []string, error) {
 	for _, s := range []string{"base", "a", "b", "shared", "config a", "config b", "config c"} {
 		names[digest.FromString(s)] = s
 	}
-	purged, err := o.manifests.Purge(o.t.Context(), repo, ref, func(d digest.Digest) {
+	purged, err := o.manifests.Purge(o.t.Context(), repo, ref, func(_ context.Context, d digest.Digest) error {
 		if name, ok := names[d]; ok { // not a manifest
 			dropped = append(dropped, name)
 		}
+		return nil
 	})
 	slices.Sort(dropped)
 	return purged, dropped, err

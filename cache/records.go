@@ -32,6 +32,11 @@ type Records struct {
 	queue chan []recordWrite // its capacity is never the limit, room is: a send under mu does not block
 	done  chan struct{}
 
+	sharing chan sharing  // a send under mu; no send waits
+	shared  chan struct{} // closed when nothing is shared any more
+	ending  context.Context
+	end     context.CancelFunc
+
 	mu         sync.Mutex
 	waiting    map[string]waitingRecord // guarded by mu, like all below: what is not yet in the store
 	serial     uint64
@@ -43,7 +48,8 @@ type Records struct {
 type RecordOptions struct {
 	Log    *slog.Logger
 	Now    func() time.Time
-	Failed func() // told of each record that could not be read or written; must not block
+	Failed func()  // told of each record that could not be read or written; must not block
+	Bucket *Bucket // where other servers find what this one has learned, and this one what they have; nil: there are none
 }
 
 type recordVerb int
@@ -60,6 +66,7 @@ type recordWrite struct {
 	verb   recordVerb
 	key    string
 	record []byte
+	share  bool // other servers shall know too
 	serial uint64
 	done   chan struct{} // of a mark
 }
@@ -86,9 +93,13 @@ func NewRecords(store storage.Store, o RecordOptions) *Records {
 		room:    semaphore.NewWeighted(recordRoom),
 		queue:   make(chan []recordWrite, recordRoom/recordBlock),
 		done:    make(chan struct{}),
+		sharing: make(chan sharing, mostSharing),
+		shared:  make(chan struct{}),
 		waiting: make(map[string]waitingRecord),
 	}
-	go r.work() // until Close closes the queue
+	r.ending, r.end = context.WithCancel(context.Background())
+	go r.work()     // until Close closes the queue
+	go r.shareAll() // likewise
 	return r
 }
 
@@ -98,9 +109,14 @@ func (r *Records) Close() {
 	if !r.closed {
 		r.closed = true
 		close(r.queue)
+		close(r.sharing)
 	}
 	r.mu.Unlock()
 	<-r.done
+	patience := time.AfterFunc(parting, r.end)
+	<-r.shared
+	patience.Stop()
+	r.end()
 }
 
 // Flush returns when everything handed over before is written.
@@ -125,6 +141,9 @@ func (r *Records) get(ctx context.Context, key string) ([]byte, error) {
 	switch {
 	case !ok:
 		record, _, err := r.store.Get(ctx, key)
+		if errors.Is(err, storage.ErrNotFound) {
+			return r.borrow(ctx, key)
+		}
 		return record, err
 	case w.record == nil:
 		return nil, storage.ErrNotFound
@@ -140,6 +159,10 @@ func (r *Records) stat(ctx context.Context, key string) (int64, error) {
 	switch {
 	case !ok:
 		info, err := r.store.Stat(ctx, key)
+		if errors.Is(err, storage.ErrNotFound) {
+			record, err := r.borrow(ctx, key)
+			return int64(len(record)), err
+		}
 		return info.Size, err
 	case w.record == nil:
 		return 0, storage.ErrNotFound
@@ -152,8 +175,18 @@ func (r *Records) list(ctx context.Context, prefix, after string) iter.Seq2[stor
 	return r.store.List(ctx, prefix, after)
 }
 
-// remove removes a record now. One that waits to be written comes after it; Flush first.
-func (r *Records) remove(ctx context.Context, key string) error { return r.store.Delete(ctx, key) }
+// remove removes a record now, in the bucket first. One that waits to be written comes after it; Flush first.
+func (r *Records) remove(ctx context.Context, key string) error {
+	if r.o.Bucket != nil && isShared(key) {
+		if err := r.o.Bucket.o.Store.Delete(ctx, key); err != nil {
+			return err
+		}
+	}
+	return r.removeHere(ctx, key)
+}
+
+// removeHere leaves the record to other servers.
+func (r *Records) removeHere(ctx context.Context, key string) error { return r.store.Delete(ctx, key) }
 
 // write hands over records that belong together: they are written in this order, and after the first that fails the rest
 // is dropped, so that no record names another one that is not there. It reports whether they were taken.
@@ -161,7 +194,11 @@ func (r *Records) write(ctx context.Context, batch ...recordWrite) bool {
 	if r.room.Acquire(ctx, weigh(batch)) != nil {
 		return false
 	}
-	return r.enqueue(batch)
+	taken := r.enqueue(batch)
+	if taken {
+		r.share(batch)
+	}
+	return taken
 }
 
 // use notes that a record was used. It never waits: a note that finds no room is dropped.

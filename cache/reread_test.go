@@ -119,7 +119,7 @@ func TestVerifySkipsWhatIsGivenUpMeanwhile(t *testing.T) {
 			}
 			got, err := c.Verify(t.Context(), func(_ context.Context, n int) error {
 				if n == 10 { // the last piece of the large one
-					c.Drop(large)
+					c.dropHere(large)
 				}
 				return nil
 			}, nil)
@@ -138,7 +138,7 @@ func TestVerifyLeavesABetterFileOfTheSameName(t *testing.T) {
 	}
 	got, err := c.Verify(t.Context(), func(_ context.Context, n int) error {
 		if n == 10 {
-			c.Drop(d)
+			c.dropHere(d)
 			wantBlob(t, c, o, blobs[1], Whole)
 			settled(t, c)
 		}

@@ -56,7 +56,7 @@ func (s *Seen) Add(ctx context.Context, repo Repo, d digest.Digest, mediaType st
 // writes gives the records that Add writes.
 func (s *Seen) writes(repo Repo, d digest.Digest, rec seenRecord) []recordWrite {
 	return []recordWrite{
-		{verb: verbPut, key: seenKey(repo, d), record: encodeRecord(rec)},
+		{verb: verbPut, key: seenKey(repo, d), record: encodeRecord(rec), share: true},
 		{verb: verbCreate, key: nameKey(repo), record: []byte("{}")},
 	}
 }

@@ -41,7 +41,11 @@ func (c *Blobs) stream(ctx context.Context, from Origin, d digest.Digest, r Rang
 		size, want.to = s.src.size, s.src.size
 	}
 	if whole && size >= 0 && size <= max(smallBlob, c.memory.Ceiling()) {
-		return c.streamSmall(s, d, size)
+		rd, err := c.streamSmall(s, d, size)
+		if errors.Is(err, ErrCorrupt) && s.supply.doubtful() {
+			return c.stream(ctx, from, d, r, reason) // from upstream alone now
+		}
+		return rd, err
 	}
 	c.seen.Add(ctx, name.Repo, d, "", size)
 	return newReader(size, want.from, want.to, TierUpstream, s), nil
@@ -68,13 +72,16 @@ func (c *Blobs) openStream(ctx context.Context, from Origin, d digest.Digest, si
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(c.ctx, func() { cancel(errPaused) })
 	s := &streamed{digest: d, hash: h, blobs: c, cancel: func() { stop(); cancel(nil) }}
-	s.src = &source{ctx: ctx, from: from, digest: d, size: size, pos: want.from, end: want.to, plain: h != nil,
+	supply := c.supplied(ctx, from, d)
+	supply.single = true
+	s.supply = supply
+	s.src = &source{ctx: ctx, from: supply, digest: d, size: size, pos: want.from, end: want.to, plain: h != nil,
 		resumed: c.events.FillResumed, jitter: c.jitter}
 	off, n := want.from, want.to-want.from
 	if size < 0 || h != nil && off == 0 {
 		off, n = 0, -1
 	}
-	p, err := from.FetchBlob(ctx, d, off, n)
+	p, err := supply.FetchBlob(ctx, d, off, n)
 	if err == nil {
 		if size < 0 {
 			s.measure(p)
@@ -131,6 +138,7 @@ func (c *Blobs) restOf(ctx context.Context, from Origin, w *follower) func(int64
 // is right.
 type streamed struct {
 	src    *source
+	supply *supply // what src reads from
 	digest digest.Digest
 	hash   hash.Hash     // nil: a part of a blob, which cannot be verified
 	ahead  *bufio.Reader // reads src through hash
@@ -163,7 +171,11 @@ func (s *streamed) Read(p []byte) (int, error) {
 		_, err := s.ahead.Peek(2)
 		if err == io.EOF { // at most the last byte is left, and all bytes are hashed
 			if digest.NewDigest(s.digest.Algorithm(), s.hash) != s.digest {
-				s.blobs.corrupt(blobName{s.src.from.Repo(), s.digest})
+				if s.supply.doubtful() {
+					s.blobs.bucket.shun(s.src.ctx, s.digest)
+				} else {
+					s.blobs.corrupt(blobName{s.src.from.Repo(), s.digest})
+				}
 				return 0, ErrCorrupt
 			}
 			return s.ahead.Read(p)

@@ -20,7 +20,7 @@ func TestTheRestOfABlobWhoseSizeCameLateIsVerified(t *testing.T) {
 	o := newOrigin("library/x", b)
 	o.unsized, o.plain, o.gate = true, true, make(chan struct{})
 	c := blobsAt(t, t.TempDir())
-	f, _, err := c.fillFor(o, digest.FromBytes(b))
+	f, _, err := c.fillFor(t.Context(), o, digest.FromBytes(b))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +51,7 @@ func TestTheRestOfABlobAnswersForWhatWasSentBefore(t *testing.T) {
 				o.damage = func(b []byte) []byte { b[0] ^= 1; return b }
 			}
 			c := blobsAt(t, t.TempDir())
-			f, _, err := c.fillFor(o, digest.FromBytes(b))
+			f, _, err := c.fillFor(t.Context(), o, digest.FromBytes(b))
 			if err != nil {
 				t.Fatal(err)
 			}

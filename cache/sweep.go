@@ -153,7 +153,7 @@ func (s *Sweeper) deleteOld(ctx context.Context, c cutoff) (left int64, err erro
 			if hour == c.hour {
 				c.bytes -= onDisk(info.Size)
 			}
-			if err := s.o.Records.remove(ctx, info.Key); err != nil {
+			if err := s.o.Records.removeHere(ctx, info.Key); err != nil {
 				return 0, err
 			}
 		}
@@ -177,7 +177,7 @@ func (s *Sweeper) sweepNames(ctx context.Context) (left int64, err error) {
 		}
 		if used {
 			left += onDisk(info.Size)
-		} else if err := s.o.Records.remove(ctx, info.Key); err != nil {
+		} else if err := s.o.Records.removeHere(ctx, info.Key); err != nil {
 			return 0, err
 		}
 	}

@@ -208,12 +208,12 @@ func (m *Manifests) ask(ctx context.Context, up Upstream, name refName) (resolut
 		return fetched, nil
 	}
 	rec := tagRecord{Digest: desc.Digest, MediaType: desc.MediaType, Size: desc.Size, Checked: m.o.Now()}
-	return m.learned(ctx, name, rec), nil
+	return m.learned(ctx, name, rec, res.record.Digest), nil
 }
 
 // learned takes upstream's word for what a tag means. The tag's record never names a manifest that is not stored: until
-// somebody asks for a new one, the meaning is only remembered, and keep writes it.
-func (m *Manifests) learned(ctx context.Context, name refName, rec tagRecord) resolution {
+// somebody asks for a new one, the meaning is only remembered, and keep writes it. old is what the tag meant before.
+func (m *Manifests) learned(ctx context.Context, name refName, rec tagRecord, old digest.Digest) resolution {
 	m.answered(name)
 	if rec.MediaType == "" { // not every registry's HEAD says
 		if known, err := m.seen.get(ctx, name.Repo, rec.Digest); err == nil {
@@ -232,7 +232,7 @@ func (m *Manifests) learned(ctx context.Context, name refName, rec tagRecord) re
 	m.seen.Add(ctx, name.Repo, rec.Digest, rec.MediaType, rec.Size)
 	m.records.use(manifestKey(rec.Digest))
 	m.holdTag(name, rec)
-	m.records.write(ctx, recordWrite{verb: verbPut, key: tagKey(name.Repo, name.ref), record: encodeRecord(rec)})
+	m.records.write(ctx, recordWrite{verb: verbPut, key: tagKey(name.Repo, name.ref), record: encodeRecord(rec), share: rec.Digest != old})
 	m.pending.drop(name)
 	return resolution{record: rec, tier: TierUpstream}
 }

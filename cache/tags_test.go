@@ -394,7 +394,7 @@ func TestPurgeOfADigestThatATagNeeds(t *testing.T) {
 	}
 	o.seen.Add(t.Context(), up.repo, layer, "", 5)
 	var dropped []digest.Digest
-	if _, err := o.manifests.Purge(t.Context(), up.repo, layer.String(), func(d digest.Digest) { dropped = append(dropped, d) }); err != nil {
+	if _, err := o.manifests.Purge(t.Context(), up.repo, layer.String(), func(_ context.Context, d digest.Digest) error { dropped = append(dropped, d); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if len(dropped) != 1 || dropped[0] != layer {

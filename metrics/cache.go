@@ -21,6 +21,9 @@ type Cache struct {
 	stale        *children[staleKey, prometheus.Counter]
 	prefetched   *children[bool, prometheus.Counter]
 	records      prometheus.Counter
+
+	stored, borrowed *children[bool, prometheus.Counter]
+	bucket           prometheus.Counter
 }
 
 var _ cache.Events = (*Cache)(nil)
@@ -36,6 +39,8 @@ func NewCache(r prometheus.Registerer, upstreams []string) *Cache {
 	streamed := counters(r, "cache", "streamed_total", "Blobs that went past the cache, by reason: full, disk (it failed), busy, none (there is no disk tier).", "reason")
 	stale := counters(r, "cache", "stale_total", "Stale answers, by the cause of upstream's silence.", "registry", "cause")
 	prefetched := counters(r, "cache", "prefetches_total", "Layers that were to be fetched ahead, by result: queued, dropped.", "result")
+	bucketStored := counters(r, "cache", "s3_stores_total", "Blobs that were to go to S3, by result: stored, lost (another server will fetch them from upstream).", "result")
+	borrowed := counters(r, "cache", "replica_reads_total", "Blobs and manifests read from the server that was fetching them, by result: begun, failed (upstream was asked then).", "result")
 	c := &Cache{
 		registries: newRegistries(upstreams),
 
@@ -59,6 +64,13 @@ func NewCache(r prometheus.Registerer, upstreams []string) *Cache {
 		prefetched: newChildren(func(queued bool) prometheus.Counter {
 			return prefetched.WithLabelValues(map[bool]string{true: "queued", false: "dropped"}[queued])
 		}),
+		stored: newChildren(func(stored bool) prometheus.Counter {
+			return bucketStored.WithLabelValues(map[bool]string{true: "stored", false: "lost"}[stored])
+		}),
+		borrowed: newChildren(func(begun bool) prometheus.Counter {
+			return borrowed.WithLabelValues(map[bool]string{true: "begun", false: "failed"}[begun])
+		}),
+		bucket:  counter(r, "cache", "s3_failures_total", "Times that S3 failed or kept silent and was left alone for some seconds. The pulls go on."),
 		records: counter(r, "cache", "record_failures_total", "Small records (tags, what was seen where) that could not be read or written. The pull goes on."),
 	}
 	c.begin()
@@ -106,3 +118,7 @@ func (c *Cache) Stale(registry, cause string) {
 func (c *Cache) Prefetched(queued bool) { c.prefetched.get(queued).Inc() }
 
 func (c *Cache) RecordFailed() { c.records.Inc() }
+
+func (c *Cache) BucketStored(stored bool) { c.stored.get(stored).Inc() }
+func (c *Cache) BucketFailed()            { c.bucket.Inc() }
+func (c *Cache) Borrowed(begun bool)      { c.borrowed.get(begun).Inc() }

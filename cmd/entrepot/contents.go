@@ -17,7 +17,7 @@ import (
 // contents is what the commands ls and purge look at: in the running server, or in a process of their own without one.
 type contents struct {
 	manifests *cache.Manifests
-	drop      func(digest.Digest) // removes a blob
+	drop      func(context.Context, digest.Digest) error // removes a blob
 	hosted    *hosted.Registry
 	names     *proxy.Names
 }

@@ -1,0 +1,187 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/entrepot/entrepot/storage"
+)
+
+const (
+	bucketPatience = 2 * time.Second // without an answer, or without a byte
+	bucketRest     = 5 * time.Second // that a bucket is not asked anything after it failed
+	absentFor      = time.Second     // that a record which was not there is not asked for again
+	shunFor        = 10 * time.Minute
+)
+
+var (
+	errSilent  = errors.New("the bucket keeps silent")
+	errResting = errors.New("the bucket failed a moment ago")
+)
+
+// Bucket is what several servers keep together, behind the disk of each: whole blobs, manifests, what tags meant, and which
+// repository was seen to have what. It may be slow, wrong or gone at any time, and fails no pull: then upstream is asked.
+//
+// A nil *Bucket has nothing and takes nothing.
+type Bucket struct {
+	o       BucketOptions
+	absent  *remembered[string, struct{}]        // records that were not there
+	shunned *remembered[digest.Digest, struct{}] // blobs of which wrong bytes came from elsewhere than upstream
+
+	mu    sync.Mutex
+	until time.Time // guarded by mu: it is not asked before
+}
+
+// BucketOptions: Store is needed, the rest is optional.
+type BucketOptions struct {
+	Store storage.Store
+
+	// With an address, one server at a time fetches a digest from upstream, and the others read it there.
+	Leases  storage.Store
+	Address string // where the others reach this server
+	Peer    func(address string, repo Repo) (Peer, error)
+
+	Events Events
+	Log    *slog.Logger
+	Now    func() time.Time
+}
+
+// NewBucket asks nothing yet. The caller owns the stores.
+func NewBucket(o BucketOptions) (*Bucket, error) {
+	if o.Events == nil {
+		o.Events = NoEvents{}
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	b := &Bucket{o: o}
+	var absent, shunned error
+	b.absent, absent = newRemembered[string, struct{}](o.Now)
+	b.shunned, shunned = newRemembered[digest.Digest, struct{}](o.Now)
+	return b, errors.Join(absent, shunned)
+}
+
+func bucketBlob(d digest.Digest) string {
+	hex := d.Encoded()
+	return "blobs/" + d.Algorithm().String() + "/" + hex[:2] + "/" + hex
+}
+
+// ask runs a question about something small, unless the bucket rests.
+func (b *Bucket) ask(ctx context.Context, question func(context.Context) error) error {
+	if b.resting() {
+		return errResting
+	}
+	brief, cancel := context.WithTimeoutCause(ctx, bucketPatience, errSilent)
+	defer cancel()
+	err := question(brief)
+	b.judge(ctx, err)
+	return err
+}
+
+func (b *Bucket) resting() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.o.Now().Before(b.until)
+}
+
+// judge lets the bucket rest after a failure that is not the caller's.
+func (b *Bucket) judge(ctx context.Context, err error) {
+	if err == nil || ctx.Err() != nil || errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrHeld) || errors.Is(err, storage.ErrRange) {
+		return
+	}
+	b.mu.Lock()
+	before := b.until
+	b.until = b.o.Now().Add(bucketRest)
+	b.mu.Unlock()
+	b.o.Events.BucketFailed()
+	if b.o.Now().Sub(before) > complainEvery {
+		b.o.Log.Warn("the bucket fails; pulls go on without it", "err", err)
+	}
+}
+
+// blob opens a part of a blob, as Origin does.
+func (b *Bucket) blob(ctx context.Context, d digest.Digest, off, n int64) (Part, error) {
+	if b.resting() {
+		return Part{}, errResting
+	}
+	during, cancel := context.WithCancelCause(ctx)
+	timer := time.AfterFunc(bucketPatience, func() { cancel(errSilent) })
+	body, info, err := b.o.Store.Open(during, bucketBlob(d), off, n)
+	timer.Stop()
+	if err != nil {
+		b.judge(ctx, err)
+		cancel(nil)
+		return Part{}, err
+	}
+	end := info.Size
+	if n >= 0 {
+		end = min(end, off+n)
+	}
+	body = &impatient{ReadCloser: body, bucket: b, ctx: ctx, cancel: cancel, timer: timer}
+	return Part{Body: body, Off: off, Len: end - off, Size: info.Size, Ranged: n >= 0 && info.Size > 0}, nil
+}
+
+// size is that of a blob which the bucket has.
+func (b *Bucket) size(ctx context.Context, d digest.Digest) (size int64, err error) {
+	if b == nil {
+		return 0, storage.ErrNotFound
+	}
+	err = b.ask(ctx, func(ctx context.Context) error {
+		info, err := b.o.Store.Stat(ctx, bucketBlob(d))
+		size = info.Size
+		return err
+	})
+	return size, err
+}
+
+// shun has a blob fetched from upstream alone for a while, and removed from the bucket: wrong bytes of it came from there, or
+// from another server.
+func (b *Bucket) shun(ctx context.Context, d digest.Digest) {
+	b.shunned.set(d, struct{}{}, shunFor)
+	b.o.Log.Error("a blob came with wrong bytes from the bucket or another server; it is fetched from upstream", "digest", d)
+	if err := b.drop(ctx, d); err != nil {
+		b.o.Log.Warn("a blob with wrong bytes may still be in the bucket", "digest", d, "err", err)
+	}
+}
+
+// drop removes a blob.
+func (b *Bucket) drop(ctx context.Context, d digest.Digest) error {
+	if b == nil {
+		return nil
+	}
+	return b.ask(ctx, func(ctx context.Context) error { return b.o.Store.Delete(ctx, bucketBlob(d)) })
+}
+
+// impatient ends a body that keeps silent. The time that its reader takes between two reads does not count.
+type impatient struct {
+	io.ReadCloser
+	bucket *Bucket
+	ctx    context.Context // of whoever reads
+	cancel context.CancelCauseFunc
+	timer  *time.Timer
+}
+
+func (i *impatient) Read(p []byte) (int, error) {
+	i.timer.Reset(bucketPatience)
+	n, err := i.ReadCloser.Read(p)
+	i.timer.Stop()
+	if err != nil && err != io.EOF {
+		i.bucket.judge(i.ctx, err)
+	}
+	return n, err
+}
+
+func (i *impatient) Close() error {
+	i.timer.Stop()
+	defer i.cancel(nil)
+	return i.ReadCloser.Close()
+}

@@ -1,0 +1,105 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/entrepot/entrepot/storage"
+)
+
+// turnLife is how long the lease of a fetch is left alone that nobody renews.
+const turnLife = 10 * time.Second
+
+// turn is this server's part in fetching a digest which several servers may want at once: it fetches, and holds the lease,
+// or reads from the server that does. A lease saves work and decides nothing.
+type turn struct {
+	bucket *Bucket
+	lease  *storage.Lease // nil: each server fetches for itself
+	holder string         // address of the server that fetches; empty: this one
+	stop   context.CancelFunc
+	wg     sync.WaitGroup // the watcher
+
+	mu   sync.Mutex
+	held *storage.Held // guarded by mu; nil: not held here
+}
+
+// turn finds out whose turn it is. Whoever calls it calls end.
+func (b *Bucket) turn(ctx context.Context, d digest.Digest) *turn {
+	t := &turn{bucket: b}
+	if b == nil || b.o.Address == "" {
+		return t
+	}
+	lease := storage.NewLease(b.o.Leases, digestKey(d), b.o.Address, turnLife)
+	for range 2 { // whoever held it may have released it between two looks
+		err := b.ask(ctx, func(ctx context.Context) (err error) {
+			t.held, err = lease.Take(ctx)
+			return err
+		})
+		switch {
+		case err == nil:
+			t.lease = lease
+			return t
+		case !errors.Is(err, storage.ErrHeld):
+			return t
+		case lease.Holder() != "":
+			t.lease, t.holder = lease, lease.Holder()
+			return t
+		}
+	}
+	return t
+}
+
+// ours reports whether the lease is held here.
+func (t *turn) ours() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.held != nil
+}
+
+// watch takes the lease over as soon as that may be, since its holder failed this server, so that others come here.
+func (t *turn) watch(ctx context.Context) {
+	ctx, t.stop = context.WithCancel(context.WithoutCancel(ctx))
+	t.wg.Go(func() { // until end
+		tick := time.NewTicker(turnLife / 4)
+		defer tick.Stop()
+		for {
+			brief, cancel := context.WithTimeout(ctx, bucketPatience)
+			held, err := t.lease.Take(brief)
+			cancel()
+			if err == nil {
+				t.mu.Lock()
+				t.held = held
+				t.mu.Unlock()
+				return
+			}
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+}
+
+// rest ends the renewing. Until end, other servers are still sent here, by the record.
+func (t *turn) rest() {
+	if t.stop != nil {
+		t.stop()
+	}
+	t.wg.Wait()
+	if t.held != nil {
+		t.held.Rest()
+	}
+}
+
+// end gives the lease back. While the bucket fails, the record is left to be taken over.
+func (t *turn) end() {
+	t.rest()
+	if t.held != nil && !t.bucket.resting() {
+		t.held.Release()
+	}
+}
