@@ -17,7 +17,12 @@ import (
 )
 
 // servers are those that hosted content may be kept at.
-var servers = map[string]func(t *testing.T) (endpoint string){"versitygw": versitygw, "gofakes3": gofake}
+var servers = func() map[string]func(t *testing.T) (endpoint string) {
+	if yours.endpoint != "" {
+		return map[string]func(t *testing.T) (endpoint string){"yours": func(*testing.T) string { return yours.endpoint }}
+	}
+	return map[string]func(t *testing.T) (endpoint string){"versitygw": versitygw, "gofakes3": gofake}
+}()
 
 func TestConformance(t *testing.T) {
 	for name, start := range servers {

@@ -1,4 +1,5 @@
-// Package s3 holds what the S3 store must do with real servers. E2E_LONG=1 runs it with full sizes and with more of them.
+// Package s3 holds what the S3 store must do with real servers. E2E_LONG=1 runs it with full sizes and with more of them;
+// E2E_S3_ENDPOINT runs it with a server of yours (see docs/providers.md).
 package s3
 
 import (
@@ -31,8 +32,12 @@ var long = os.Getenv("E2E_LONG") != ""
 
 // TestMain lets the SDK find these credentials and nothing of the machine's.
 func TestMain(m *testing.M) {
+	id, secret := accessKey, secretKey
+	if yours.endpoint != "" {
+		id, secret = os.Getenv("E2E_S3_ACCESS_KEY"), os.Getenv("E2E_S3_SECRET_KEY")
+	}
 	for name, value := range map[string]string{
-		"AWS_ACCESS_KEY_ID": accessKey, "AWS_SECRET_ACCESS_KEY": secretKey, "AWS_SESSION_TOKEN": "", "AWS_REGION": "", "AWS_PROFILE": "",
+		"AWS_ACCESS_KEY_ID": id, "AWS_SECRET_ACCESS_KEY": secret, "AWS_SESSION_TOKEN": "", "AWS_REGION": "", "AWS_PROFILE": "",
 		"AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull, "AWS_EC2_METADATA_DISABLED": "true",
 	} {
 		if err := os.Setenv(name, value); err != nil {
@@ -50,6 +55,9 @@ func open(t *testing.T, endpoint, prefix string, change ...func(*s3.Options)) *s
 	for _, change := range change {
 		change(&options)
 	}
+	if yours.endpoint != "" {
+		yours.change(t, &options)
+	}
 	s, err := s3.New(t.Context(), options)
 	if err != nil {
 		t.Fatal(err)
@@ -61,6 +69,7 @@ func open(t *testing.T, endpoint, prefix string, change ...func(*s3.Options)) *s
 // versitygw runs the server until the test ends. Its buckets are folders.
 func versitygw(t *testing.T) (endpoint string) {
 	t.Helper()
+	notYours(t)
 	dir := t.TempDir()
 	if err := os.Mkdir(filepath.Join(dir, bucket), 0o755); err != nil {
 		t.Fatal(err)
@@ -73,6 +82,7 @@ func versitygw(t *testing.T) (endpoint string) {
 // rclone runs its server until the test ends.
 func rclone(t *testing.T) (endpoint string) {
 	t.Helper()
+	notYours(t)
 	dir := t.TempDir()
 	if err := os.Mkdir(filepath.Join(dir, bucket), 0o755); err != nil {
 		t.Fatal(err)
