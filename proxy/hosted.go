@@ -49,6 +49,9 @@ func (c *call) hostedBlob() error {
 	if err != nil {
 		return err
 	}
+	if c.redirect(b) {
+		return nil
+	}
 	wanted, ranged := parseRange(c.rangeHeader(d))
 	if !ranged {
 		wanted = cache.Whole

@@ -83,6 +83,8 @@ type Options struct {
 	TrustedProxies []netip.Prefix     // peers whose X-Forwarded headers are believed
 	PublicURL      string             // scheme and host by which clients know this server; empty: as they say
 
+	Redirect []netip.Prefix // clients that fetch large hosted blobs from the store itself, where it gives URLs
+
 	ReadOnly bool // nothing is pushed or deleted
 	NoDelete NoDelete
 

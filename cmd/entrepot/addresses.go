@@ -151,10 +151,23 @@ func parseNetwork(s string) (netip.Prefix, error) {
 	switch {
 	case err != nil || network.Addr().Is4In6():
 		return netip.Prefix{}, fmt.Errorf("%q is neither an address nor a network: write 10.0.0.0/8 or 192.0.2.7", s)
-	case network.Bits() == 0:
-		return netip.Prefix{}, fmt.Errorf("%q is everybody, so everybody could claim any address: name the proxies", s)
 	case network != network.Masked():
 		return netip.Prefix{}, fmt.Errorf("%q has bits beyond its network: write %s", s, network.Masked())
 	}
 	return network, nil
+}
+
+// Proxies are Networks that not everybody is in.
+type Proxies []netip.Prefix
+
+func (p *Proxies) UnmarshalText(text []byte) error {
+	if err := (*Networks)(p).UnmarshalText(text); err != nil {
+		return err
+	}
+	for _, network := range *p {
+		if network.Bits() == 0 {
+			return fmt.Errorf("%q is everybody, so everybody could claim any address: name the proxies", network)
+		}
+	}
+	return nil
 }

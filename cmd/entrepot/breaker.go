@@ -93,6 +93,14 @@ func (b *breaker) Delete(ctx context.Context, key string) error {
 	return b.do("delete", key, func() error { return b.store.Delete(ctx, key) })
 }
 
+// Presign asks the store nothing, but whoever follows the URL does.
+func (b *breaker) Presign(ctx context.Context, key string, life time.Duration) (string, error) {
+	if b.isGone() {
+		return "", gone("presign " + key)
+	}
+	return storage.Presign(ctx, b.store, key, life)
+}
+
 // List goes on for as long as whoever reads it likes, as Put does.
 func (b *breaker) List(ctx context.Context, prefix, after string) iter.Seq2[storage.Info, error] {
 	if b.isGone() {

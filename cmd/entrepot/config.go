@@ -35,6 +35,7 @@ type Config struct {
 	S3SSEKMSKey  string    `env:"S3_SSE_KMS_KEY" doc:"Key of the encryption aws:kms. Not set, it is the bucket's own."`
 	S3Cache      bool      `env:"S3_CACHE" envDefault:"true" doc:"What was pulled from upstreams goes to S3_BUCKET too, for the other servers and for a new one: behind memory and disk, before upstream."`
 	S3CacheAge   Duration  `env:"S3_CACHE_AGE" envDefault:"720h" doc:"What was pulled is deleted from S3_BUCKET this long after it was written. 0 leaves that to a lifecycle rule of the bucket."`
+	S3Redirect   Networks  `env:"S3_REDIRECT" doc:"Clients (addresses and networks, separated by commas; 0.0.0.0/0,::/0 is everybody) that are sent to S3_ENDPOINT for hosted blobs of 1 MiB or more, by URLs that are good for 15 minutes. They must reach it by that name."`
 	AdvertiseURL PublicURL `env:"ADVERTISE_URL" doc:"Where the other servers of S3_BUCKET reach this one, and no other: http://10.0.0.7:5000. With it, one of them fetches what several are asked for, and the others read it there."`
 
 	Upstreams       []UpstreamSpec `env:"UPSTREAMS" envDefault:"docker.io,gcr.io,ghcr.io,quay.io,registry.k8s.io,mcr.microsoft.com,public.ecr.aws" doc:"Upstream registries: host or host=url, separated by commas. Setting it replaces the built-in list. A plain-http upstream is one whose URL says http://."`
@@ -54,7 +55,7 @@ type Config struct {
 	Policy         string    `env:"POLICY" doc:"File (YAML) that says who may pull, push and delete what, and what may come in from upstreams; entrepot policy default prints what holds without it. It is read again when it changes."`
 	TokenKey       string    `env:"TOKEN_KEY" doc:"File of EC P-256 keys (PEM) of tokens: the first signs, all are accepted. Not set, keys are made, kept in DATA and changed every 30 days."`
 	PublicURL      PublicURL `env:"PUBLIC_URL" doc:"Where clients reach the registry, https://registry.example, without a path. Not set, each request's Host header says it."`
-	TrustedProxies Networks  `env:"TRUSTED_PROXIES" doc:"Addresses and networks (CIDR) of proxies whose X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host are believed, separated by commas."`
+	TrustedProxies Proxies   `env:"TRUSTED_PROXIES" doc:"Addresses and networks (CIDR) of proxies whose X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host are believed, separated by commas."`
 	AuditLog       AuditLog  `env:"AUDIT_LOG" envDefault:"stdout" doc:"Who pushed, deleted or logged in, and who was refused, as lines of JSON: stdout, off, or a file, as a path with a / in it: ./audit.log. A file that is moved away is begun anew."`
 
 	ReadOnly   bool      `env:"READ_ONLY" envDefault:"false" doc:"Nothing can be pushed or deleted."`

@@ -102,3 +102,7 @@ func (p *proven) Delete(ctx context.Context, key string) error {
 	}
 	return p.Store.Delete(ctx, key)
 }
+
+func (p *proven) Presign(ctx context.Context, key string, life time.Duration) (string, error) {
+	return storage.Presign(ctx, p.Store, key, life)
+}

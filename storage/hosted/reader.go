@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"time"
 
+	"github.com/entrepot/entrepot/storage"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -32,6 +34,19 @@ func (b *Blob) Open(ctx context.Context, start, end int64) (*Reader, error) {
 		}
 	}
 	return r, nil
+}
+
+// Presign gives a URL by which anybody reads the whole blob from the store, for so long. storage.ErrUnable where the store
+// gives none, or has the blob in several parts. A part's name is never used again, so the URL never gives other bytes.
+func (b *Blob) Presign(ctx context.Context, life time.Duration) (url string, err error) {
+	if len(b.parts) != 1 {
+		return "", fmt.Errorf("presign blob %s of %d parts: %w", b.Digest, len(b.parts), storage.ErrUnable)
+	}
+	url, err = storage.Presign(ctx, b.g.store, partKey(b.parts[0].Name), life)
+	if err != nil {
+		return "", fmt.Errorf("presign blob %s: %w", b.Digest, err)
+	}
+	return url, nil
 }
 
 // Reader gives the bytes of a blob, part after part.
