@@ -41,14 +41,14 @@ func upstream(b *testing.B, hub *fakehub.Hub) peer {
 	return p
 }
 
-// newEntrepot runs the program under test.
-func newEntrepot(b *testing.B, core int, hub *fakehub.Hub, settings map[string]string) (peer, *server.Server) {
+// newEntrepot runs the program under test. others are variables that are not its own.
+func newEntrepot(b *testing.B, core int, hub *fakehub.Hub, settings map[string]string, others ...string) (peer, *server.Server) {
 	b.Helper()
 	env := map[string]string{"ACCESS_LOG": "off", "DISK_SIZE": "16GiB"} // nobody else here writes an access log
 	for name, value := range settings {
 		env[name] = value
 	}
-	s := server.New(b, server.Options{Upstreams: []server.Upstream{{Host: "docker.io", URL: hub.URL(), CA: hub.CAFile()}}, Env: env})
+	s := server.New(b, server.Options{Upstreams: []server.Upstream{{Host: "docker.io", URL: hub.URL(), CA: hub.CAFile()}}, Env: env, Others: others})
 	server.Binary(b) // building it is not bound to the processor
 	onCore(b, core, s.Start)
 	return peer{name: entrepot, url: s.URL, pid: s.PID(), admin: s.Admin}, s

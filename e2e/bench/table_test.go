@@ -19,6 +19,7 @@ const (
 	hosting     = "distribution hosting"
 	proxying    = "distribution proxying"
 	openServer  = "entrepôt without users"
+	diskServer  = "entrepôt without S3"
 	entrepot    = "entrepôt"
 	verdict     = "ratio"
 	aim         = "target"
@@ -26,7 +27,7 @@ const (
 	missingCell = ""
 )
 
-var columns = []string{workColumn, direct, nginx, nginxTuned, hosting, proxying, openServer, entrepot, verdict, aim}
+var columns = []string{workColumn, direct, nginx, nginxTuned, hosting, proxying, openServer, diskServer, entrepot, verdict, aim}
 
 // table is what a run has measured. Its methods are safe for concurrent use.
 type table struct {
