@@ -45,7 +45,7 @@ type BucketOptions struct {
 	// With an address, one server at a time fetches a digest from upstream, and the others read it there.
 	Leases  storage.Store
 	Address string // where the others reach this server
-	Peer    func(address string, repo Repo) (Peer, error)
+	Peer    func(address string, repo Repo) Peer
 
 	Events Events
 	Log    *slog.Logger

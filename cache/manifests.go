@@ -249,12 +249,8 @@ func (m *Manifests) reuse(ctx context.Context, up Upstream, d digest.Digest) (ma
 
 // borrow reads a manifest from the server that fetches it.
 func (m *Manifests) borrow(ctx context.Context, holder string, repo Repo, d digest.Digest) (Manifest, error) {
-	peer, err := m.records.o.Bucket.o.Peer(holder, repo)
-	if err != nil {
-		return Manifest{}, err
-	}
 	m.o.Events.Borrowed(true)
-	man, err := peer.FetchManifest(ctx, d)
+	man, err := m.records.o.Bucket.o.Peer(holder, repo).FetchManifest(ctx, d)
 	if err == nil {
 		err = verify(&man, d)
 	}

@@ -154,12 +154,7 @@ func (s *supply) take(ctx context.Context) place {
 	if s.turn.holder == "" || s.alone {
 		return upstream
 	}
-	peer, err := s.blobs.bucket.o.Peer(s.turn.holder, s.Repo())
-	if err != nil {
-		s.blobs.log.Warn("another server's address cannot be used", "err", err)
-		return upstream
-	}
-	s.peer = peer
+	s.peer = s.blobs.bucket.o.Peer(s.turn.holder, s.Repo())
 	s.blobs.events.Borrowed(true)
 	return atPeer
 }

@@ -34,7 +34,7 @@ func (c *call) blob() error {
 	if c.ctx.IsHead() {
 		return c.headBlob()
 	}
-	content, err := c.server.o.Blobs.Open(c.server.ctx, c.repository(), c.req.Digest(), wanted)
+	content, err := c.server.o.Blobs.Open(c.context(), c.repository(), c.req.Digest(), wanted)
 	if err != nil {
 		return err
 	}
@@ -43,7 +43,7 @@ func (c *call) blob() error {
 }
 
 func (c *call) headBlob() error {
-	size, tier, err := c.server.o.Blobs.Stat(c.server.ctx, c.repository(), c.req.Digest())
+	size, tier, err := c.server.o.Blobs.Stat(c.context(), c.repository(), c.req.Digest())
 	if err != nil {
 		return err
 	}
@@ -83,6 +83,6 @@ func (c *call) sendContent(content Content, ranged bool) {
 	}
 	c.stream = &body{content: content, conn: c.conn, plain: c.plain, length: n}
 	// Bytes that are still to come may be long in coming, and some clients wait for headers no longer than 30 s.
-	c.ctx.Response.ImmediateHeaderFlush = content.Tier() == cache.TierUpstream
+	c.ctx.Response.ImmediateHeaderFlush = content.Tier() == cache.TierUpstream || content.Tier() == cache.TierS3
 	c.ctx.Response.SetBodyStream(c.stream, int(max(n, -1)))
 }

@@ -27,6 +27,9 @@ func (c Config) checkS3(fail func(name, format string, args ...any)) {
 	if c.AdvertiseURL != "" && c.TLSClientCA != "" {
 		fail("ADVERTISE_URL", "the other servers have no certificate of %sTLS_CLIENT_CA to show", prefix)
 	}
+	if c.AdvertiseURL != "" && !c.S3Cache {
+		fail("ADVERTISE_URL", "it is about the cache in S3, and %sS3_CACHE is false", prefix)
+	}
 	if c.AdvertiseURL != "" && c.AdvertiseURL == c.PublicURL {
 		fail("ADVERTISE_URL", "%s is where clients reach all servers: name this one alone", c.AdvertiseURL)
 	}
@@ -43,7 +46,8 @@ func (c Config) checkS3(fail func(name, format string, args ...any)) {
 // bucket is what several servers share: hosted repositories, robots, and the keys of tokens.
 type bucket struct {
 	*proven
-	end func() error
+	forCache storage.Store // the same, which takes no writes of hosted repositories with it when it fails
+	end      func() error
 }
 
 // openBucket asks the S3 server nothing yet.
@@ -61,7 +65,7 @@ func openBucket(c Config, log *slog.Logger) (*bucket, error) {
 	if err != nil {
 		return nil, usageError{fmt.Errorf("%sS3_BUCKET and what belongs to it: %w", prefix, err)}
 	}
-	return &bucket{newProven(newBreaker(store), log), store.Close}, nil
+	return &bucket{newProven(newBreaker(store), log), newBreaker(store), store.Close}, nil
 }
 
 // warnOfPushed tells of hosted repositories that are not served, since they lie where they were pushed before there was a

@@ -35,6 +35,8 @@ type stored struct {
 	blobs     *cache.Blobs
 
 	bucket      *bucket // of hosted repositories, robots and keys; nil: they are in the data directory
+	replicas    replicas
+	shared      *cache.Bucket // what the servers of a bucket keep of the cache; nil: nothing
 	hosted      *hosted.Registry
 	hostedStore storage.Store // below it
 	accessStore storage.Store // of robots and of the keys of tokens
@@ -116,7 +118,10 @@ func (s *stored) openCache(c Config, objects storage.Store, events cache.Events,
 		return err
 	}
 	s.later(quiet(s.memory.Close))
-	s.records = cache.NewRecords(recordStore(objects, limit), cache.RecordOptions{Log: log, Failed: events.RecordFailed})
+	if s.shared, err = s.openShared(c, events, log); err != nil {
+		return err
+	}
+	s.records = cache.NewRecords(recordStore(objects, limit), cache.RecordOptions{Log: log, Failed: events.RecordFailed, Bucket: s.shared})
 	s.later(quiet(s.records.Close))
 	s.seen = cache.NewSeen(s.records, s.memory)
 	if s.public, err = cache.NewPublic(s.records, time.Now); err != nil {
@@ -168,7 +173,7 @@ func (s *stored) openManifests(c Config, hints *cache.Hints, events cache.Events
 func (s *stored) openBlobs(c Config, limit int64, hints *cache.Hints, events cache.Events, log *slog.Logger) (err error) {
 	s.blobs, err = cache.OpenBlobs(cache.BlobOptions{
 		Dir: filepath.Join(c.Data, "cache"), Size: limit, MinFree: int64(c.MinFree), Clean: s.claim.Clean,
-		Memory: s.memory, Seen: s.seen, Hints: hints, Events: events, Log: log,
+		Memory: s.memory, Seen: s.seen, Hints: hints, Bucket: s.shared, Events: events, Log: log,
 		Prefetch:    c.Prefetch,
 		NegativeTTL: time.Duration(c.NegativeTTL),
 	})
