@@ -24,6 +24,7 @@ type call struct {
 	ns     string  // a view of ctx
 	home   Home
 	caller *access.Caller // who asks
+	alone  bool           // another server asks, for a client of its own
 	answer Answer
 	start  time.Time
 	stream *body        // what reports the end of the answer, if it is not the handler
@@ -156,6 +157,9 @@ func (c *call) find() (r *route, err error) {
 	}
 	if c.req.Kind == KindNone {
 		return nil, errNoEndpoint()
+	}
+	if err = c.knowReplica(); err != nil {
+		return nil, err
 	}
 	if c.req.Kind != KindToken {
 		err = c.recognize()

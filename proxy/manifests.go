@@ -17,7 +17,7 @@ func (c *call) manifest() error {
 	if c.ctx.IsHead() {
 		return c.headManifest()
 	}
-	a, err := c.server.o.Manifests.Get(c.server.ctx, c.repository(), c.req.Ref)
+	a, err := c.server.o.Manifests.Get(c.context(), c.repository(), c.req.Ref)
 	if err != nil {
 		return err
 	}
@@ -30,14 +30,14 @@ func (c *call) manifest() error {
 // headManifest is free of the upstream's pull limit. Where upstream names no size, only the bytes tell it: containerd
 // needs the length.
 func (c *call) headManifest() error {
-	d, tier, warning, err := c.server.o.Manifests.Resolve(c.server.ctx, c.repository(), c.req.Ref)
+	d, tier, warning, err := c.server.o.Manifests.Resolve(c.context(), c.repository(), c.req.Ref)
 	if err != nil {
 		return err
 	}
 	c.answer.Tier = tier
 	c.warn(warning)
 	if d.Size <= 0 {
-		a, err := c.server.o.Manifests.Get(c.server.ctx, c.repository(), string(d.Digest))
+		a, err := c.server.o.Manifests.Get(c.context(), c.repository(), string(d.Digest))
 		if err != nil {
 			return err
 		}

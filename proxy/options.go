@@ -88,6 +88,9 @@ type Options struct {
 	ReadOnly bool // nothing is pushed or deleted
 	NoDelete NoDelete
 
+	// ReplicaID is that of replica.Options in this process, by which it knows its own requests; empty: no other server asks it.
+	ReplicaID string
+
 	// Public decides whether an anonymous caller may read a repository of a private registry, judged by ref, a tag or the
 	// digest of a manifest or blob. It is asked before anything is served. nil refuses.
 	Public func(ctx context.Context, repo Repository, ref string) (bool, error)
@@ -134,6 +137,9 @@ func (o *Options) complete() error {
 	}
 	if o.Manifests == nil || o.Blobs == nil || o.Hosted == nil {
 		return errors.New("a proxy needs manifests, blobs and hosted repositories")
+	}
+	if o.ReplicaID != "" && !validReplicaID(o.ReplicaID) {
+		return fmt.Errorf("the ID of a replica has 1 to %d printable characters", replicaIDLimit)
 	}
 	return o.checkNames()
 }
