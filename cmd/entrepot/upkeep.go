@@ -39,6 +39,7 @@ type upkeep struct {
 
 	// In the background, one of those who share a bucket collects, and one reads what is hosted; nil: nobody shares it.
 	collectLease, scrubLease *storage.Lease
+	leftovers                leftovers // ended by the server that collects
 
 	collecting sync.Mutex // held while somebody collects
 	verifying  sync.Mutex // held while a command verifies; the slow scrub does not keep it waiting
@@ -53,6 +54,7 @@ func newUpkeep(s *stored, n *counts, log *slog.Logger) *upkeep {
 	u := &upkeep{hosted: s.hosted, cached: s.blobs, counts: n, log: log}
 	if s.bucket != nil {
 		u.collectLease, u.scrubLease = s.bucket.lease("collect"), s.bucket.lease("scrub")
+		u.leftovers.in = s.bucket
 	}
 	u.work, u.end = context.WithCancel(context.Background())
 	return u
@@ -112,6 +114,7 @@ func (u *upkeep) start(collect, scrub schedule, rate Size) {
 			if err == nil {
 				runs++
 			}
+			u.leftovers.end(ctx, u.log)
 			return err
 		})
 	})

@@ -73,6 +73,9 @@ func TestWritesWhoseAnswersAreLost(t *testing.T) {
 
 // TestUploadsOfProcessesThatDied lets a process die by hiding from the server that its upload failed.
 func TestUploadsOfProcessesThatDied(t *testing.T) {
+	if yours.hosts || strings.HasPrefix(yours.endpoint, "https:") {
+		t.Skip("what stands before the server here is another host, and has no certificate")
+	}
 	for name, start := range servers {
 		t.Run(name, func(t *testing.T) {
 			endpoint := start(t)
@@ -94,7 +97,7 @@ func TestUploadsOfProcessesThatDied(t *testing.T) {
 				want   int
 			}{{"mine", 2 * time.Hour, 0}, {"theirs", time.Minute, 0}, {"mine", time.Minute, 1}, {"mine", time.Minute, 0}} {
 				s := open(t, endpoint, c.prefix, func(o *s3.Options) { o.Now = func() time.Time { return time.Now().Add(time.Hour) } })
-				if n, err := s.AbortUploads(t.Context(), c.age); n != c.want || err != nil {
+				if n, err := s.AbortUploads(t.Context(), "", c.age); n != c.want || err != nil {
 					t.Errorf("of %s, older than %s: aborted %d, %v; want %d", c.prefix, c.age, n, err, c.want)
 				}
 			}

@@ -54,7 +54,7 @@ func clean(t *testing.T, o s3.Options) {
 		return
 	}
 	defer s.Close()
-	if _, err := s.AbortUploads(ctx, -time.Hour); err != nil {
+	if _, err := s.AbortUploads(ctx, "", -time.Hour); err != nil {
 		t.Logf("uploads may be left in the bucket: %v", err)
 	}
 	for left, err := range s.List(ctx, "", "") {

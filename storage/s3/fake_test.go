@@ -243,7 +243,7 @@ func (f *fake) multipart(w http.ResponseWriter, r *http.Request, key string, bod
 	u := f.uploads[id]
 	switch {
 	case r.Method == http.MethodGet:
-		f.listUploads(w)
+		f.listUploads(w, r.URL.Query().Get("prefix"))
 	case r.URL.Query().Has("uploads"):
 		id = fmt.Sprintf("upload-%d", len(f.requests))
 		f.uploads[id] = &multipart{key, body.nonce, body.modified, make(map[int]*object)}
@@ -331,14 +331,16 @@ func (f *fake) list(w http.ResponseWriter, q url.Values) {
 	answerXML(w, out)
 }
 
-func (f *fake) listUploads(w http.ResponseWriter) {
+func (f *fake) listUploads(w http.ResponseWriter, prefix string) {
 	type one struct{ Key, UploadId, Initiated string }
 	out := struct {
 		XMLName xml.Name `xml:"ListMultipartUploadsResult"`
 		Upload  []one
 	}{}
 	for id, u := range f.uploads {
-		out.Upload = append(out.Upload, one{u.key, id, u.begun.UTC().Format(time.RFC3339)})
+		if strings.HasPrefix(u.key, prefix) {
+			out.Upload = append(out.Upload, one{u.key, id, u.begun.UTC().Format(time.RFC3339)})
+		}
 	}
 	answerXML(w, out)
 }

@@ -144,11 +144,12 @@ func (s *Store) abort(ctx context.Context, object, id *string) error {
 	return err
 }
 
-// AbortUploads ends the multipart uploads below the store's prefix, whoever began them, that are older than age, and tells how many.
-// A process that was killed leaves them, and their parts are paid for. An age shorter than the longest push ends that too.
-func (s *Store) AbortUploads(ctx context.Context, age time.Duration) (int, error) {
+// AbortUploads ends the multipart uploads of objects whose keys begin with prefix, whoever began them, that are older than age,
+// and tells how many. A process that was killed leaves them, and their parts are paid for. An age shorter than the longest push
+// ends that too. Servers that list uploads by whole keys only (MinIO) show it none.
+func (s *Store) AbortUploads(ctx context.Context, prefix string, age time.Duration) (int, error) {
 	aborted := 0
-	in := &s3.ListMultipartUploadsInput{Bucket: s.bucket, Prefix: aws.String(s.prefix)}
+	in := &s3.ListMultipartUploadsInput{Bucket: s.bucket, Prefix: aws.String(s.prefix + prefix)}
 	for {
 		out, err := s.client.ListMultipartUploads(ctx, in)
 		if err != nil {

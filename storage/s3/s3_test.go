@@ -279,13 +279,14 @@ func TestUploadsOfProcessesThatDiedAreAborted(t *testing.T) {
 	now := time.Now()
 	s := f.open(t, func(o *s3.Options) { o.Now = func() time.Time { return now } })
 	f.mu.Lock()
-	f.uploads["old"] = &multipart{key: "a", begun: now.Add(-49 * time.Hour)}
-	f.uploads["young"] = &multipart{key: "a", begun: now.Add(-47 * time.Hour)}
+	f.uploads["old"] = &multipart{key: "hosted/a", begun: now.Add(-49 * time.Hour)}
+	f.uploads["young"] = &multipart{key: "hosted/a", begun: now.Add(-47 * time.Hour)}
+	f.uploads["somebody's"] = &multipart{key: "backups/a", begun: now.Add(-49 * time.Hour)}
 	f.mu.Unlock()
-	if n, err := s.AbortUploads(t.Context(), 48*time.Hour); n != 1 || err != nil {
+	if n, err := s.AbortUploads(t.Context(), "hosted/", 48*time.Hour); n != 1 || err != nil {
 		t.Fatalf("aborted %d, %v", n, err)
 	}
-	if _, there := f.uploads["young"]; !there || len(f.uploads) != 1 {
+	if f.uploads["young"] == nil || f.uploads["somebody's"] == nil || len(f.uploads) != 2 {
 		t.Errorf("left: %v", f.uploads)
 	}
 }
