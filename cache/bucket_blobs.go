@@ -15,11 +15,12 @@ const (
 	storers     = 2    // blobs on their way there at once
 )
 
-// storing is a blob of the disk tier that is to be in the bucket.
+// storing is what is left to be done in the bucket after a fill.
 type storing struct {
+	turn   *turn // ends then
 	digest digest.Digest
-	absent bool  // it is known not to be there
-	turn   *turn // ends when it is, or cannot be
+	whole  bool // the blob is to be there
+	absent bool // it is known not to be
 }
 
 // settle draws the conclusions of a fill for the other servers: what upstream gave goes to the bucket, and who waits for the
@@ -27,21 +28,20 @@ type storing struct {
 func (c *Blobs) settle(f *fill) {
 	s := f.supply
 	s.mu.Lock()
-	turn, fetched, absent := s.turn, s.fetched, s.turn.ours()
+	todo := storing{turn: s.turn, digest: f.digest, whole: s.fetched && !f.failed()}
 	s.mu.Unlock()
-	turn.rest()
-	if f.failed() || !fetched || c.bucket == nil {
-		turn.end()
+	todo.turn.rest()
+	todo.absent = todo.turn.ours()
+	if c.bucket == nil || !todo.whole && !todo.absent {
 		return
 	}
 	if _, bad := c.bucket.shunned.get(f.digest); bad {
-		absent = true // or not to be believed
+		todo.absent = true // or not to be believed
 	}
 	select {
-	case c.storing <- storing{f.digest, absent, turn}:
+	case c.storing <- todo:
 	default:
-		c.events.BucketStored(false)
-		turn.end()
+		c.events.BucketStored(false) // the lease is taken over in the end
 	}
 }
 
@@ -50,36 +50,48 @@ func (c *Blobs) store() {
 	for {
 		select {
 		case s := <-c.storing:
-			err := c.storeBlob(c.ctx, s)
-			for errors.Is(err, storage.ErrUnavailable) && c.sleep(bucketRest) {
-				err = c.storeBlob(c.ctx, s)
-			}
-			if err != nil {
-				c.log.Warn("a blob is not stored in the bucket", "digest", s.digest, "err", err)
-			}
-			c.events.BucketStored(err == nil)
-			s.turn.end()
+			c.storeOne(s)
 		case <-c.ctx.Done():
 			return
 		}
 	}
 }
 
-// release tells the other servers that nothing is fetched or stored here any more.
-func (c *Blobs) release() {
-	for len(c.storing) > 0 {
-		(<-c.storing).turn.end()
+func (c *Blobs) storeOne(s storing) {
+	if s.whole {
+		err := persist(c.ctx, func() error { return c.storeBlob(c.ctx, s) })
+		if err != nil {
+			c.log.Warn("a blob is not stored in the bucket", "digest", s.digest, "err", err)
+		}
+		c.events.BucketStored(err == nil)
+		s.whole = err == nil
+	}
+	if err := persist(c.ctx, func() error { return s.turn.end(c.ctx, s.whole) }); err != nil {
+		c.log.Debug("a lease is left to be taken over", "err", err)
 	}
 }
 
-func (c *Blobs) sleep(d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-c.ctx.Done():
-		return false
+// release tells other servers that nothing is fetched or stored here any more, as long as the bucket takes it.
+func (c *Blobs) release() {
+	for err := error(nil); err == nil && len(c.storing) > 0; {
+		err = (<-c.storing).turn.end(context.Background(), false)
+	}
+}
+
+// persist does something in the bucket, again and again while that does not answer, until ctx ends.
+func persist(ctx context.Context, do func() error) error {
+	for {
+		err := do()
+		if !errors.Is(err, storage.ErrUnavailable) && !errors.Is(err, context.DeadlineExceeded) {
+			return err
+		}
+		timer := time.NewTimer(bucketRest)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return err
+		}
 	}
 }
 

@@ -18,7 +18,7 @@ const (
 // sharing is what is to be done in the bucket, in this order, and what is to be done then, whatever came of it.
 type sharing struct {
 	writes []recordWrite
-	after  func() // nil: nothing
+	after  func(context.Context) error // nil: nothing
 }
 
 // isShared reports whether servers share the records of a key. Referrers change too often, and names follow from the rest.
@@ -97,12 +97,8 @@ func (r *Records) share(batch []recordWrite) {
 	}
 }
 
-// whenShared has something done once other servers can know what was handed over before.
-func (r *Records) whenShared(after func()) {
-	if !r.queueShare(sharing{after: after}) {
-		after()
-	}
-}
+// whenShared has something done in the bucket once other servers can know what was handed over before.
+func (r *Records) whenShared(after func(context.Context) error) { r.queueShare(sharing{after: after}) }
 
 // queueShare never waits: a bucket that takes nothing costs other servers a request upstream.
 func (r *Records) queueShare(s sharing) bool {
@@ -124,30 +120,16 @@ func (r *Records) shareAll() {
 	defer close(r.shared)
 	for s := range r.sharing {
 		for _, w := range s.writes {
-			err := r.shareOne(w)
-			for errors.Is(err, storage.ErrUnavailable) && r.pause() {
-				err = r.shareOne(w)
-			}
-			if err != nil {
+			if err := persist(r.ending, func() error { return r.shareOne(w) }); err != nil {
 				r.failed("share", w.key, err)
 				break
 			}
 		}
 		if s.after != nil {
-			s.after()
+			if err := persist(r.ending, func() error { return s.after(r.ending) }); err != nil {
+				r.failed("share", "", err)
+			}
 		}
-	}
-}
-
-// pause waits until the bucket may be asked again. It reports false at the end.
-func (r *Records) pause() bool {
-	timer := time.NewTimer(bucketRest)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-r.ending.Done():
-		return false
 	}
 }
 

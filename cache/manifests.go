@@ -147,7 +147,8 @@ func (m *Manifests) byDigest(ctx context.Context, up Upstream, d digest.Digest) 
 			ctx = Alone(ctx)
 		}
 		man, turn, err := m.obtain(ctx, up, d)
-		defer m.records.whenShared(turn.end)
+		turn.rest()
+		defer m.records.whenShared(func(ctx context.Context) error { return turn.end(ctx, err == nil) })
 		if err != nil {
 			m.unobtained(repo, d, err)
 			return nil, err
@@ -226,6 +227,7 @@ func (m *Manifests) obtain(ctx context.Context, up Upstream, d digest.Digest) (M
 		if err == nil {
 			return man, t, nil
 		}
+		t.failed = true
 		m.o.Events.Borrowed(false)
 		m.o.Log.Debug("another server does not give what it fetches", "digest", d, "server", t.holder, "err", err)
 	}

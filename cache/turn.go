@@ -17,19 +17,19 @@ const turnLife = 10 * time.Second
 // turn is this server's part in fetching a digest which several servers may want at once: it fetches, and holds the lease,
 // or reads from the server that does. A lease saves work and decides nothing.
 type turn struct {
-	bucket *Bucket
 	lease  *storage.Lease // nil: each server fetches for itself
 	holder string         // address of the server that fetches; empty: this one
 	stop   context.CancelFunc
 	wg     sync.WaitGroup // the watcher
 
-	mu   sync.Mutex
-	held *storage.Held // guarded by mu; nil: not held here
+	mu     sync.Mutex
+	held   *storage.Held // guarded by mu; nil: not held here
+	failed bool          // the holder failed this server
 }
 
 // turn finds out whose turn it is. Whoever calls it calls end.
 func (b *Bucket) turn(ctx context.Context, d digest.Digest) *turn {
-	t := &turn{bucket: b}
+	t := &turn{}
 	if b == nil || b.o.Address == "" {
 		return t
 	}
@@ -62,6 +62,7 @@ func (t *turn) ours() bool {
 
 // watch takes the lease over as soon as that may be, since its holder failed this server, so that others come here.
 func (t *turn) watch(ctx context.Context) {
+	t.failed = true
 	ctx, t.stop = context.WithCancel(context.WithoutCancel(ctx))
 	t.wg.Go(func() { // until end
 		tick := time.NewTicker(turnLife / 4)
@@ -96,10 +97,17 @@ func (t *turn) rest() {
 	}
 }
 
-// end gives the lease back. While the bucket fails, the record is left to be taken over.
-func (t *turn) end() {
+// end gives the lease back. One whose holder failed is of no use any more once the bucket has what it was for. An error can be
+// tried again; whatever becomes of that, the record is taken over in the end.
+func (t *turn) end(ctx context.Context, stored bool) error {
 	t.rest()
-	if t.held != nil && !t.bucket.resting() {
-		t.held.Release()
+	ctx, cancel := context.WithTimeout(ctx, bucketPatience)
+	defer cancel()
+	switch {
+	case t.held != nil:
+		return t.held.Release(ctx)
+	case t.failed && stored:
+		return t.lease.Remove(ctx)
 	}
+	return nil
 }

@@ -42,13 +42,20 @@ func (h *Held) Rest() {
 	<-h.done
 }
 
-// Release removes the record, unless somebody else may have taken the lease. Where that fails, it is as after Rest.
-func (h *Held) Release() {
+// Release removes the record, unless somebody else may have taken the lease. Where that fails, it is as after Rest, and can be
+// tried again.
+func (h *Held) Release(ctx context.Context) error {
 	h.Rest()
 	if errors.Is(context.Cause(h.ctx), ErrLost) {
-		return
+		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(h.ctx), returning)
-	defer cancel()
-	_ = h.lease.store.Delete(ctx, h.lease.key) // others take it over after its life
+	return h.lease.Remove(ctx)
+}
+
+// Remove removes the record, whoever holds the lease: what it is for has been done.
+func (l *Lease) Remove(ctx context.Context) error {
+	if err := l.store.Delete(ctx, l.key); err != nil {
+		return fmt.Errorf("release lease %s: %w", l.key, err)
+	}
+	return nil
 }

@@ -195,6 +195,13 @@ func take(t *testing.T, l *storage.Lease) *storage.Held {
 	return h
 }
 
+func release(t *testing.T, h *storage.Held) {
+	t.Helper()
+	if err := h.Release(t.Context()); err != nil {
+		t.Errorf("release: %v", err)
+	}
+}
+
 func wantTaken(t *testing.T, what string, l *storage.Lease, holder string) {
 	t.Helper()
 	h, err := l.Take(t.Context())
@@ -216,11 +223,11 @@ func TestALeaseIsHeldUntilItIsReleased(t *testing.T) {
 			wantTaken(t, "while a holds it", b, "a")
 			time.Sleep(leaseLife)
 		}
-		held.Release()
+		release(t, held)
 		if _, err := s.Stat(t.Context(), "leases/collect"); !errors.Is(err, storage.ErrNotFound) {
 			t.Errorf("the record of a released lease: %v", err)
 		}
-		take(t, b).Release()
+		release(t, take(t, b))
 	})
 }
 
@@ -236,8 +243,8 @@ func TestARestingLeaseNamesItsHolderUntilItIsTakenOver(t *testing.T) {
 		wantTaken(t, "before its life has passed", b, "a")
 		time.Sleep(leaseLife / 2)
 		taken := take(t, b)
-		held.Release() // a does not know; who has it next may be disturbed, which costs work only
-		taken.Release()
+		release(t, held) // a does not know; who has it next may be disturbed, which costs work only
+		release(t, taken)
 	})
 }
 
@@ -246,6 +253,6 @@ func TestALeaseIsTakenOverByTheNextProcessOfItsHolder(t *testing.T) {
 		s := mem.New(time.Now)
 		take(t, newLease(s, "a")).Rest()
 		wantTaken(t, "by another", newLease(s, "b"), "a")
-		take(t, newLease(s, "a")).Release()
+		release(t, take(t, newLease(s, "a")))
 	})
 }
