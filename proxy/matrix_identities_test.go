@@ -55,6 +55,8 @@ func (f *fortress) identities(t *testing.T) []identity {
 	ofGone, ofFired := f.token("gone", "password of gone", everything), f.token("robot+fired", fired, everything)
 	ofOld := f.token("robot+old", old, everything)
 	ofChanged := f.token("carol", "password of carol", everything)
+	expiredReplica, err := f.guard.ReplicaToken("docker.io", "hidden/app")
+	must(err)
 	f.later.Add(int64(time.Hour))
 	stillGone, stillFired := f.token("gone", "password of gone", everything), f.token("robot+fired", fired, everything)
 	stillChanged := f.token("carol", "password of carol", everything)
@@ -85,7 +87,21 @@ func (f *fortress) identities(t *testing.T) []identity {
 			return "Bearer " + f.token("alice", "wrong", "repository:"+spelled+":pull")
 		}},
 	}
+	for _, spelled := range []string{"hidden/app", "corp.example/ours/app", "team2/xmrig", "docker.io/gcr.io/corp/chain", "team/app"} {
+		registry, name, _ := strings.Cut(placeOf(spelled).home, "/")
+		if placeOf(spelled).hosted() {
+			registry, name = "", spelled
+		}
+		all = append(all, identity{fact: "a replica that copies " + spelled, who: replicaOf(spelled), proved: true, narrow: true, authorization: func(string) string {
+			token, err := f.guard.ReplicaToken(registry, name) // each time: it does not live for as long as a test may take
+			must(err)
+			return "Bearer " + token
+		}})
+	}
+	replicas, err := f.open("", mem.New(time.Now)).ReplicaToken("docker.io", "hidden/app")
+	must(err)
 	noGood := map[string]string{
+		"a replica of another installation": "Bearer " + replicas, "a replica's expired token": "Bearer " + expiredReplica,
 		"a wrong password": basicAuth("alice", "password of bob"), "no password": basicAuth("alice", ""), "nobody's password": basicAuth("", "password of alice"),
 		"no name and no password": basicAuth("", ""), "an unknown user": basicAuth("eve", "eve"), "a name of another case": basicAuth("Alice", "password of alice"),
 		"a group": basicAuth("@staff", ""), "the word users": basicAuth("users", ""), "a robot without its prefix": basicAuth("ci", ci),

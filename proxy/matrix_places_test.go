@@ -54,7 +54,13 @@ type place struct {
 
 func (p place) hosted() bool { return !strings.Contains(strings.SplitN(p.home, "/", 2)[0], ".") }
 
+// replicaOf is another server that has a token to pull that place.
+func replicaOf(spelled string) string { return "a replica of " + spelled }
+
 func (p place) may(who string, right byte) bool {
+	if strings.HasPrefix(who, replicaOf("")) {
+		return right == 'p' && !p.hosted() && who == replicaOf(p.spelled)
+	}
 	return strings.IndexByte(p.rights[""], right) >= 0 || strings.IndexByte(p.rights[who], right) >= 0
 }
 

@@ -16,6 +16,8 @@ type Caller struct {
 	limited bool      // to grants
 	grants  []Grant   // what its token was asked for
 	failed  bool      // a login failed, and this is the token of nobody in particular that was given instead
+
+	copies Repository // of a replica: see Copies
 }
 
 // Decide is what the policy says, whatever the caller's token was asked for.
@@ -67,8 +69,12 @@ func (c *Caller) Admit(repo Repository, ref string) error {
 	return nil
 }
 
-// small reports whether the caller may be remembered: whoever has a login could fill the memory with tokens of many long scopes.
+// small reports whether the caller may be remembered: whoever has a login could fill the memory with tokens of many long scopes,
+// and a replica sends each of its tokens once.
 func (c *Caller) small() bool {
+	if c.Subject == replica {
+		return false
+	}
 	size := 0
 	for _, g := range c.grants {
 		size += grantSize + len(g.Name)

@@ -123,6 +123,12 @@ func (g *Guard) verify(s *state, token string) (*Caller, error) {
 		g.o.Log.Debug("token refused", "err", err)
 		return nil, bad
 	}
+	if c.Replica {
+		if caller := newReplica(c); caller != nil {
+			return caller, nil
+		}
+		return nil, bad
+	}
 	if c.Subject == Anonymous {
 		return &Caller{Proved: true, state: s, expires: c.Expires, failed: c.Failed}, nil
 	}

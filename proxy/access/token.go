@@ -20,16 +20,18 @@ type claims struct {
 	Subject         Subject
 	Mark            string // of the subject's password, with which the token ends
 	Failed          bool   // a login failed, and this is the token of nobody in particular that was given instead
+	Replica         bool   // another server asks for a client of its own
 	Grants          []Grant
 	Issued, Expires time.Time
 }
 
-// jwtClaims are claims as distribution's token specification has them, with two more.
+// jwtClaims are claims as distribution's token specification has them, with three more.
 type jwtClaims struct {
 	jwt.RegisteredClaims
-	Access []Grant `json:"access,omitempty"`
-	Mark   string  `json:"mrk,omitempty"`
-	Failed bool    `json:"fld,omitempty"`
+	Access  []Grant `json:"access,omitempty"`
+	Mark    string  `json:"mrk,omitempty"`
+	Failed  bool    `json:"fld,omitempty"`
+	Replica bool    `json:"rpl,omitempty"`
 }
 
 // sign makes a token for the service, which issues it and is who it is for.
@@ -48,7 +50,7 @@ func (k *keys) sign(c claims, service string, random io.Reader) (string, error) 
 			IssuedAt:  jwt.NewNumericDate(c.Issued),
 			ID:        hex.EncodeToString(id),
 		},
-		Access: c.Grants, Mark: c.Mark, Failed: c.Failed,
+		Access: c.Grants, Mark: c.Mark, Failed: c.Failed, Replica: c.Replica,
 	})
 	token.Header["kid"] = k.id
 	text, err := token.SignedString(k.signer)
@@ -75,7 +77,7 @@ func (k *keys) verify(token, service string, now time.Time) (claims, error) {
 	if _, err := parser.ParseWithClaims(token, &c, k.find); err != nil {
 		return claims{}, fmt.Errorf("the token is not valid: %.200s", err) // err may repeat the token
 	}
-	found := claims{Subject: Subject(c.Subject), Mark: c.Mark, Failed: c.Failed, Grants: c.Access, Expires: c.ExpiresAt.Time}
+	found := claims{Subject: Subject(c.Subject), Mark: c.Mark, Failed: c.Failed, Replica: c.Replica, Grants: c.Access, Expires: c.ExpiresAt.Time}
 	if c.IssuedAt != nil {
 		found.Issued = c.IssuedAt.Time
 	}

@@ -72,6 +72,7 @@ func TestTokensSayWhatWasSigned(t *testing.T) {
 	for name, c := range map[string]claims{
 		"a user":         aliceAtNoon(),
 		"nobody":         {Issued: noon, Expires: noon.Add(time.Minute)},
+		"a replica":      {Replica: true, Issued: noon, Expires: noon.Add(time.Minute), Grants: []Grant{{"repository", "gcr.io/a", []string{"pull"}}}},
 		"a failed login": {Failed: true, Issued: noon, Expires: noon.Add(time.Minute), Grants: []Grant{{"repository", "a", []string{"pull"}}}},
 	} {
 		got, err := k.verify(signed(t, k, c), "entrepot", noon)
@@ -103,7 +104,7 @@ func TestTokensAreAsSpecified(t *testing.T) {
 		t.Errorf("%v, want %v and an id", got, want)
 	}
 	_, text = payload(t, signed(t, k, claims{Issued: noon, Expires: noon.Add(TokenLife)}))
-	for _, absent := range []string{`"sub"`, `"access"`, `"mrk"`, `"fld"`, id} {
+	for _, absent := range []string{`"sub"`, `"access"`, `"mrk"`, `"fld"`, `"rpl"`, id} {
 		if strings.Contains(text, absent) {
 			t.Errorf("the token of nobody has %s: %s", absent, text)
 		}
