@@ -87,6 +87,7 @@ func (a *application) run(ctx context.Context, c Config) error {
 	}
 	a.announce(c, front, operators)
 	a.upkeep.start(c.schedules())
+	a.upkeep.startSweep(a.stored, time.Duration(c.S3CacheAge))
 
 	running := 1 + len(operators)
 	select {
