@@ -76,6 +76,7 @@ func TestWhoIsSentToTheStoreForWhat(t *testing.T) {
 		{"a blob of 1 MiB", toEverybody, "GET", least, nil, 307},
 		{"a blob of less", toEverybody, "GET", small, nil, 200},
 		{"what the client has", toEverybody, "GET", large, []string{"If-None-Match", `"` + digest.FromBytes(large).String() + `"`}, 304},
+		{"only what the client has", toEverybody, "GET", large, []string{"If-Match", `"` + digest.FromBytes(large).String() + `"`}, 200},
 		{"a range of what the client has", toEverybody, "GET", large, []string{"Range", "bytes=5-9", "If-Range", `"` + digest.FromBytes(large).String() + `"`}, 206},
 	} {
 		s := start(t, filled(), func(o *Options) {
