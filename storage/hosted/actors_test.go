@@ -26,6 +26,7 @@ type testImage struct {
 type cast struct {
 	images []*testImage
 	blobs  [][]byte
+	bucket bool // it is kept in a bucket
 }
 
 func newCast() *cast {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/entrepot/entrepot/storage"
 )
@@ -102,17 +103,30 @@ func (r *run) freed(rec blobRecord) {
 // uploads ends uploads that nobody has gone on with for the grace.
 func (r *run) uploads(ctx context.Context) error {
 	for info, err := range r.g.store.List(ctx, uploadFolder, "") {
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
+		case hasEnded(info):
+			err = r.forgetUpload(ctx, info)
+		case r.old(info):
+			err = r.upload(ctx, info.Key)
 		}
-		if !r.old(info) {
-			continue
-		}
-		if err := r.upload(ctx, info.Key); err != nil && !errors.Is(err, storage.ErrConflict) {
+		if err != nil && !errors.Is(err, storage.ErrConflict) {
 			return err
 		}
 	}
 	return nil
+}
+
+// mostLate: after so long no request to a store is on its way any more. S3 refuses those that were signed 15 minutes before.
+const mostLate = time.Hour
+
+// forgetUpload removes what is left of an upload that is over. Its id is never used again.
+func (r *run) forgetUpload(ctx context.Context, info storage.Info) error {
+	if r.dry || r.now.Sub(info.Modified) < max(r.grace, mostLate) {
+		return nil
+	}
+	return r.g.store.Delete(ctx, info.Key)
 }
 
 func (r *run) upload(ctx context.Context, key string) error {
@@ -220,6 +234,9 @@ func namesOf[T any](ctx context.Context, g *Registry, folder string, named *mark
 	for info, err := range g.store.List(ctx, folder, "") {
 		if err != nil {
 			return err
+		}
+		if hasEnded(info) {
+			continue
 		}
 		rec, _, err := readAs[T](ctx, g, info.Key)
 		if errors.Is(err, storage.ErrNotFound) {

@@ -5,12 +5,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
 
 var (
-	interleavings = flag.Int64("interleavings", 600, "how many random schedules of pushers and collectors to run")
+	interleavings = flag.Int64("interleavings", 600, "how many random schedules of pushers and collectors to run on each kind of store")
 	switchesDeep  = flag.Int("switches", 0, "how many switches from one actor to another to try at every moment; 0: one, at every third")
 	interleaving  = flag.Int64("interleaving", -1, "run only the random schedule of this seed")
 )
@@ -35,28 +36,36 @@ func schedule(c *cast, seed int64) *world {
 // Time never protects anybody: the grace may be a nanosecond, clocks differ and jump, and every actor may stop anywhere,
 // for a while or for ever.
 func TestInterleavings(t *testing.T) {
-	c := newCast()
-	if *interleaving >= 0 {
-		runSeed(t, c, *interleaving)
-		return
-	}
-	const lanes = 8
-	for lane := range int64(lanes) {
-		t.Run(fmt.Sprint("lane ", lane), func(t *testing.T) {
-			t.Parallel()
-			for seed := lane; seed < *interleavings; seed += lanes {
-				runSeed(t, c, seed)
+	for name, bucket := range kinds {
+		t.Run(name, func(t *testing.T) {
+			c := newCast()
+			c.bucket = bucket
+			if *interleaving >= 0 {
+				runSeed(t, c, *interleaving)
+				return
+			}
+			const lanes = 8
+			for lane := range int64(lanes) {
+				t.Run(fmt.Sprint("lane ", lane), func(t *testing.T) {
+					t.Parallel()
+					for seed := lane; seed < *interleavings; seed += lanes {
+						runSeed(t, c, seed)
+					}
+				})
 			}
 		})
 	}
 }
+
+// kinds are those of stores: all that a machine can do, and what S3 can.
+var kinds = map[string]bool{"machine": false, "bucket": true}
 
 func runSeed(t *testing.T, c *cast, seed int64) {
 	t.Helper()
 	w := schedule(c, seed)
 	switch {
 	case w.failed != "":
-		t.Fatalf("seed %d: %s\nIt runs again with -run TestInterleavings -interleaving %d\n%s", seed, w.failed, seed, w.story())
+		t.Fatalf("seed %d: %s\nIt runs again with -run %s -interleaving %d\n%s", seed, w.failed, strings.Join(strings.Split(t.Name(), "/")[:2], "/"), seed, w.story())
 	case *interleaving >= 0:
 		t.Log(w.story())
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -105,6 +106,7 @@ func (w *world) rest() {
 	if w.failed != "" {
 		return
 	}
+	w.landed(math.MaxInt)
 	crashed := slices.ContainsFunc(w.actors, func(a *actor) bool { return a.crashed })
 	w.clock.pass(w.latest.Sub(w.clock.Now()))
 	if !crashed {

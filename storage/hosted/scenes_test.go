@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"github.com/entrepot/entrepot/storage/storagetest"
 )
 
 // parts are what an actor may do in a random schedule, by weight.
@@ -166,6 +168,7 @@ func randomScene(c *cast, r *rand.Rand) *world {
 	n := r.IntN(len(scenes))
 	w := sceneWorld(c, n, r.IntN(len(times)), r.IntN(4) > 0)
 	w.trace = append(w.trace, traced{actor: w.actors[len(w.actors)-1], note: scenes[n].name})
+	w.mislay(r)
 	if r.IntN(3) == 0 {
 		w.actors[len(scenes[n].before)+r.IntN(len(scenes[n].actors))].crash = 1 + r.IntN(30)
 	}
@@ -181,9 +184,19 @@ func randomScene(c *cast, r *rand.Rand) *world {
 	return w
 }
 
+// mislay has some answers of a bucket lost, and some writes late.
+func (w *world) mislay(r *rand.Rand) {
+	if most := r.IntN(4); w.cast.bucket && most > 0 {
+		w.fate = func() storagetest.Fate {
+			return map[int]storagetest.Fate{0: storagetest.Lost, 1: storagetest.Late}[r.IntN(40/most)]
+		}
+	}
+}
+
 // randomCast runs actors that do anything.
 func randomCast(c *cast, r *rand.Rand) *world {
 	w := newWorld(c, []time.Duration{1, 100, 10_000}[r.IntN(3)], r.IntN(4) > 0)
+	w.mislay(r)
 	tick, back := time.Duration(r.IntN(3)), r.IntN(4) == 0
 	w.pass = func() {
 		w.move(tick)

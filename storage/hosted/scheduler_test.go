@@ -16,6 +16,13 @@ import (
 	"github.com/entrepot/entrepot/storage/storagetest"
 )
 
+// What a bucket is like in a schedule, whose operations take a nanosecond.
+const (
+	second       = 50
+	pageOfBucket = 2
+	lateness     = 70 // steps that a write may be late, at most
+)
+
 // world is a store in memory and the actors that work on it, one operation of one actor at a time. Who goes on is decided
 // from outside, so that a schedule can be run again.
 type world struct {
@@ -30,6 +37,9 @@ type world struct {
 	g      *Registry // that no actor's operations wait in front of
 	pass   func()    // lets time pass, before each operation
 
+	fate func() storagetest.Fate // of the next request of a write, where the store is a bucket
+	late []flying
+
 	actors []*actor
 	step   int
 	trace  []traced
@@ -37,6 +47,15 @@ type world struct {
 	writes int      // after which the promises were checked last; negative: they have changed
 	shared []string // uploads that any actor may go on with
 	failed string   // the first violation; nothing runs after it
+}
+
+// flying is a write that lands at a step, although whoever sent it has sent it again since.
+type flying struct {
+	step int
+	by   *actor
+	op   storagetest.Op
+	key  string
+	land func()
 }
 
 // traced is one operation, or something worth telling.
@@ -48,11 +67,14 @@ type traced struct {
 }
 
 func newWorld(c *cast, grace time.Duration, conditional bool) *world {
-	w := &world{cast: c, clock: newClock(), grace: grace, pass: func() {}}
+	w := &world{cast: c, clock: newClock(), grace: grace, pass: func() {}, fate: func() storagetest.Fate { return storagetest.Answered }}
 	w.latest = w.clock.Now()
 	w.steady = &steady{Store: mem.New(w.clock.Now), born: map[string]int{}}
 	w.store = w.steady
-	if !conditional {
+	switch {
+	case c.bucket:
+		w.store = storagetest.Bucket(w.store, second, pageOfBucket)
+	case !conditional:
 		w.store = struct{ storage.Store }{w.store}
 	}
 	w.g = w.registry(w.store, 0)
@@ -106,7 +128,7 @@ type stopped struct{}
 
 func (w *world) start(name string, skew time.Duration, script func(*actor)) *actor {
 	a := &actor{w: w, name: name, crash: -1}
-	a.g = w.registry(storagetest.Around(w.store, a.hook), skew)
+	a.g = w.registry(w.asked(a), skew)
 	a.repo = a.g.Repo
 	// The goroutine ends when the script does, or at the call of stop that ends every run.
 	a.resume, a.stop = iter.Pull(func(yield func(struct{}) bool) {
@@ -124,6 +146,28 @@ func (w *world) start(name string, skew time.Duration, script func(*actor)) *act
 	a.resume()
 	w.actors = append(w.actors, a)
 	return a
+}
+
+// asked is the store as an actor asks it.
+func (w *world) asked(a *actor) storage.Store {
+	if !w.cast.bucket {
+		return storagetest.Around(w.store, a.hook)
+	}
+	return storagetest.Client(w.store, a.hook, func() storagetest.Fate { return w.fate() }, func(op storagetest.Op, key string, land func()) {
+		w.late = append(w.late, flying{w.step + 1 + w.step%lateness, a, op, key, land})
+	})
+}
+
+// landed lets those writes land whose step has come.
+func (w *world) landed(step int) {
+	w.late = slices.DeleteFunc(w.late, func(f flying) bool {
+		if f.step > step {
+			return false
+		}
+		f.land()
+		w.trace = append(w.trace, traced{f.by, f.op, f.key, "lands late"})
+		return true
+	})
 }
 
 func (a *actor) pause() {
@@ -185,6 +229,7 @@ func (b body) Read(p []byte) (int, error) {
 // goOn lets an actor do one operation.
 func (w *world) goOn(a *actor) {
 	w.step++
+	w.landed(w.step)
 	if a.ops == a.crash {
 		a.crashed = true
 		w.trace = append(w.trace, traced{actor: a, note: "stops for ever"})

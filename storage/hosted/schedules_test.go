@@ -53,8 +53,10 @@ func (s *steady) List(ctx context.Context, prefix, after string) iter.Seq2[stora
 	}
 	return func(yield func(storage.Info, error) bool) {
 		var keys []string
-		for info := range s.Store.List(ctx, prefix, after) {
-			keys = append(keys, info.Key)
+		for info := range s.Store.List(ctx, prefix, "") {
+			if after == "" || s.born[info.Key] > s.born[after] {
+				keys = append(keys, info.Key)
+			}
 		}
 		slices.SortFunc(keys, func(a, b string) int { return s.born[a] - s.born[b] })
 		for _, key := range keys {

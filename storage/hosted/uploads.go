@@ -48,6 +48,9 @@ func (u uploadRecord) partNames() []string {
 func (r Repo) StartUpload(ctx context.Context, alg digest.Algorithm) (id string, err error) {
 	id = nonce()
 	_, err = r.g.writeAs(ctx, uploadKey(id), uploadRecord{Repo: r.name, Owner: r.owner, Algorithm: alg}, storage.Absent)
+	if errors.Is(err, storage.ErrConflict) { // the answer to the first of two tries was lost, and the second found a tombstone
+		err = fmt.Errorf("the upload was collected as it began: %w", ErrConflict)
+	}
 	return id, r.wrap("start upload", err)
 }
 
@@ -188,14 +191,29 @@ func (r Repo) CancelUpload(ctx context.Context, id string) error {
 func (g *Registry) endUpload(ctx context.Context, id string, u uploadRecord, v storage.Version) error {
 	over := uploadRecord{Repo: u.Repo, Over: true, Writing: u.partNames()}
 	if !u.Over {
-		if _, err := g.writeAs(ctx, uploadKey(id), over, v); err != nil {
+		var err error
+		if v, err = g.writeAs(ctx, uploadKey(id), over, v); err != nil {
 			return err
 		}
 	}
 	if err := g.deleteParts(ctx, over.Writing); err != nil {
 		return err
 	}
-	return g.store.Delete(ctx, uploadKey(id)) // an id is never used again
+	return g.buryUpload(ctx, uploadKey(id), v)
+}
+
+// buryUpload removes the record of an upload that is over, or makes it a tombstone where the store does not delete on
+// condition. Requests to such a store may come late and twice: where they found nothing, those that began this upload would
+// begin it again, and it would have parts that are a blob's by now.
+func (g *Registry) buryUpload(ctx context.Context, key string, v storage.Version) error {
+	err := storage.DeleteIf(ctx, g.store, key, v)
+	if errors.Is(err, storage.ErrUnable) {
+		_, err = g.write(ctx, key, tombstone(), v)
+	}
+	if errors.Is(err, storage.ErrConflict) {
+		return nil // somebody else has
+	}
+	return err
 }
 
 // tidyUpload ends an upload that its blob does not need any more. What it leaves is the collector's.

@@ -20,10 +20,106 @@ func TestWrappersConform(t *testing.T) {
 		"Slow that never is": func(s storage.Store) storage.Store {
 			return storagetest.Slow(s, func(context.Context, storagetest.Op, string) error { return nil })
 		},
+		"Client of a Bucket": func(s storage.Store) storage.Store {
+			at := func(_ context.Context, _ storagetest.Op, _ string, do func() error) error { return do() }
+			return storagetest.Client(storagetest.Bucket(s, time.Second, 2), at, func() storagetest.Fate { return storagetest.Answered }, nil)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			storagetest.Conformance(t, func(*testing.T) storage.Store { return wrap(mem.New(time.Now)) })
 		})
+	}
+}
+
+// client is that of a bucket that does what the fates say with the first requests of writes. What is late lands after the
+// next request, and then again gets the store behind.
+func client(s storage.Store, again func(storage.Store), fates ...storagetest.Fate) storage.Store {
+	var late []func()
+	hook := func(_ context.Context, _ storagetest.Op, _ string, do func() error) error {
+		err := do()
+		for _, land := range late {
+			land()
+		}
+		if late = nil; again != nil {
+			again(s)
+		}
+		return err
+	}
+	fate := func() (next storagetest.Fate) {
+		if len(fates) > 0 {
+			next, fates = fates[0], fates[1:]
+		}
+		return next
+	}
+	return storagetest.Client(storagetest.Bucket(s, time.Second, 2), hook, fate, func(_ storagetest.Op, _ string, land func()) { late = append(late, land) })
+}
+
+func TestAWriteThatIsSentAgainHappensOnce(t *testing.T) {
+	for name, fates := range map[string][]storagetest.Fate{
+		"answered":         {storagetest.Answered},
+		"lost":             {storagetest.Lost},
+		"lost twice":       {storagetest.Lost, storagetest.Lost},
+		"late":             {storagetest.Late},
+		"lost, then late":  {storagetest.Lost, storagetest.Late},
+		"late, then again": {storagetest.Late, storagetest.Lost},
+	} {
+		behind := mem.New(time.Now)
+		v, err := client(behind, nil, fates...).PutIf(t.Context(), "r", []byte("mine"), storage.Absent)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if _, err := behind.PutIf(t.Context(), "r", []byte("next"), v); err != nil {
+			t.Errorf("%s: the version is not that of the record: %v", name, err)
+		}
+		if _, err := client(behind, nil, fates...).PutIf(t.Context(), "r", []byte("another"), v); !errors.Is(err, storage.ErrConflict) {
+			t.Errorf("%s: a write over a record that was changed: %v", name, err)
+		}
+		if record, _, err := behind.Get(t.Context(), "r"); string(record) != "next" {
+			t.Errorf("%s: the record is %q, %v", name, record, err)
+		}
+	}
+}
+
+func TestAWriteThatWasReplacedBeforeItIsReadBackHasLost(t *testing.T) {
+	replace := func(s storage.Store) {
+		if record, v, err := s.Get(t.Context(), "r"); err == nil && string(record) == "mine" {
+			if _, err := s.PutIf(t.Context(), "r", []byte("theirs"), v); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	_, err := client(mem.New(time.Now), replace, storagetest.Lost).PutIf(t.Context(), "r", []byte("mine"), storage.Absent)
+	if !errors.Is(err, storage.ErrConflict) {
+		t.Error(err)
+	}
+}
+
+func TestABucketTellsLessThanAStore(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 999, time.UTC)
+	behind := mem.New(func() time.Time { return now })
+	s := storagetest.Bucket(behind, time.Second, 2)
+	for _, key := range []string{"a", "b", "c", "d"} {
+		if err := s.Put(t.Context(), key, strings.NewReader("old"), 3); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if info, err := s.Stat(t.Context(), "a"); err != nil || !info.Modified.Equal(now.Truncate(time.Second)) {
+		t.Errorf("%v, %v", info, err)
+	}
+	sizes := map[string]int64{}
+	for info := range s.List(t.Context(), "", "") {
+		for _, key := range []string{"b", "d"} { // b was listed by then, and d was not
+			if err := behind.Put(t.Context(), key, strings.NewReader("newer"), 5); err != nil {
+				t.Fatal(err)
+			}
+		}
+		sizes[info.Key] = info.Size
+	}
+	if sizes["b"] != 3 || sizes["d"] != 5 || len(sizes) != 4 {
+		t.Errorf("listed %v", sizes)
+	}
+	if err := storage.DeleteIf(t.Context(), s, "a", "x"); !errors.Is(err, storage.ErrUnable) {
+		t.Errorf("DeleteIf: %v", err)
 	}
 }
 
