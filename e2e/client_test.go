@@ -18,6 +18,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/entrepot/entrepot/e2e/bucket"
 	"github.com/entrepot/entrepot/e2e/fakehub"
 	"github.com/entrepot/entrepot/e2e/server"
 )
@@ -217,6 +218,9 @@ type site struct {
 	hub    *fakehub.Hub
 	server *server.Server
 	client *client
+
+	others []*server.Server // on the same bucket, where there is one
+	bucket *bucket.Server
 }
 
 // memorySize is what each server of these tests may keep in memory, and ceiling what the process may take: the tier and
@@ -232,7 +236,7 @@ func newSite(t *testing.T, o fakehub.Options, settings ...string) site {
 	hub := fakehub.New(t, o)
 	s := server.Start(t, siteOptions(hub, settings...))
 	t.Cleanup(func() { checkMemory(t, s) })
-	return site{t, hub, s, newClient(t, s)}
+	return site{T: t, hub: hub, server: s, client: newClient(t, s)}
 }
 
 func siteOptions(hub *fakehub.Hub, settings ...string) server.Options {

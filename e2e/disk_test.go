@@ -14,10 +14,18 @@ import (
 	"github.com/entrepot/entrepot/e2e/server"
 )
 
-// usage is how much disk the data folder takes.
+// usage is how much the data folder takes or, where there is a bucket, what is in that.
 func (s site) usage() int64 {
 	s.Helper()
 	var sum int64
+	if s.bucket != nil {
+		for _, path := range s.bucket.Objects() {
+			if info, err := os.Stat(path); err == nil { // others are deleted meanwhile
+				sum += info.Size()
+			}
+		}
+		return sum
+	}
 	err := filepath.WalkDir(s.server.Data, func(path string, entry fs.DirEntry, err error) error {
 		if os.IsNotExist(err) {
 			return nil // evicted meanwhile
@@ -122,7 +130,7 @@ func newSiteOn(t *testing.T, data string, o fakehub.Options, settings ...string)
 	options.Data = data
 	s := server.Start(t, options)
 	t.Cleanup(func() { checkMemory(t, s) })
-	return site{t, hub, s, newClient(t, s)}
+	return site{T: t, hub: hub, server: s, client: newClient(t, s)}
 }
 
 func TestFullDisk(t *testing.T) {

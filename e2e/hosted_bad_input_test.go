@@ -55,7 +55,9 @@ func TestMalformedNamesDigestsAndUploads(t *testing.T) {
 }
 
 // A PUT that is refused leaves the upload as it was.
-func TestWrongDigestAtTheEnd(t *testing.T) {
+func TestWrongDigestAtTheEnd(t *testing.T) { everywhere(t, wrongDigestAtTheEnd) }
+
+func wrongDigestAtTheEnd(t *testing.T, newRegistry hosting) {
 	t.Parallel()
 	s := newRegistry(t)
 	content := noise(1, 100_000)
@@ -90,13 +92,14 @@ type broken struct {
 // send gives the status that came, or 0.
 func (c broken) send(s site) int {
 	s.Helper()
-	conn, err := net.Dial("tcp", s.server.Addr)
+	addr := s.addr()
+	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		s.Fatal(err)
 	}
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(20 * time.Second))
-	fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: %s\r\nContent-Type: %s\r\n%s\r\n", c.method, c.path, s.server.Addr, ocispec.MediaTypeImageManifest, c.header)
+	fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: %s\r\nContent-Type: %s\r\n%s\r\n", c.method, c.path, addr, ocispec.MediaTypeImageManifest, c.header)
 	conn.Write(c.body)
 	if c.reset {
 		time.Sleep(50 * time.Millisecond) // the server has begun to read it
@@ -120,7 +123,9 @@ func inChunks(b []byte) []byte {
 }
 
 // The part that came has a digest of its own: that the body is not whole must not be found by the digest alone.
-func TestBodyIsCut(t *testing.T) {
+func TestBodyIsCut(t *testing.T) { everywhere(t, bodyIsCut) }
+
+func bodyIsCut(t *testing.T, newRegistry hosting) {
 	t.Parallel()
 	s := newRegistry(t)
 	chunked := "Transfer-Encoding: chunked\r\n"
@@ -164,7 +169,9 @@ func TestBodyIsCut(t *testing.T) {
 }
 
 // The part that comes of these manifests is a manifest as well.
-func TestManifestIsCut(t *testing.T) {
+func TestManifestIsCut(t *testing.T) { everywhere(t, manifestIsCut) }
+
+func manifestIsCut(t *testing.T, newRegistry hosting) {
 	t.Parallel()
 	s := newRegistry(t)
 	m := manifestOf(s.push("team/app", []byte("{}")))
@@ -184,7 +191,9 @@ func TestManifestIsCut(t *testing.T) {
 	s.absent(manifestPath("team/app", "latest"), manifestPath("team/app", m.Digest.String()))
 }
 
-func TestBodyLongerThanAnnounced(t *testing.T) {
+func TestBodyLongerThanAnnounced(t *testing.T) { everywhere(t, bodyLongerThanAnnounced) }
+
+func bodyLongerThanAnnounced(t *testing.T, newRegistry hosting) {
 	t.Parallel()
 	s := newRegistry(t)
 	content := noise(1, 1000)
@@ -251,7 +260,9 @@ func TestRefusedBeforeTheBody(t *testing.T) {
 	}
 }
 
-func TestPushedBodiesTakeNoMemory(t *testing.T) {
+func TestPushedBodiesTakeNoMemory(t *testing.T) { everywhere(t, pushedBodiesTakeNoMemory) }
+
+func pushedBodiesTakeNoMemory(t *testing.T, newRegistry hosting) {
 	t.Parallel()
 	s := newRegistry(t)
 	content := noise(1, 1<<20)

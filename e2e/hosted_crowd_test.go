@@ -19,7 +19,9 @@ import (
 )
 
 // Build tools upload one digest several times at once.
-func TestOneBlobIsPushedByManyAtOnce(t *testing.T) {
+func TestOneBlobIsPushedByManyAtOnce(t *testing.T) { everywhere(t, oneBlobIsPushedByManyAtOnce) }
+
+func oneBlobIsPushedByManyAtOnce(t *testing.T, newRegistry hosting) {
 	t.Parallel()
 	s := newRegistry(t)
 	for round := range 5 {
@@ -57,6 +59,10 @@ func TestOneBlobIsPushedByManyAtOnce(t *testing.T) {
 
 // Whoever is told 201 has a blob; the others are told that the upload is over, or that it has moved on.
 func TestOneUploadIsCommittedByManyAtOnce(t *testing.T) {
+	everywhere(t, oneUploadIsCommittedByManyAtOnce)
+}
+
+func oneUploadIsCommittedByManyAtOnce(t *testing.T, newRegistry hosting) {
 	t.Parallel()
 	s := newRegistry(t)
 	for round := range 10 {
@@ -93,7 +99,9 @@ func TestOneUploadIsCommittedByManyAtOnce(t *testing.T) {
 	}
 }
 
-func TestUploadIsCancelledWithinAChunk(t *testing.T) {
+func TestUploadIsCancelledWithinAChunk(t *testing.T) { everywhere(t, uploadIsCancelledWithinAChunk) }
+
+func uploadIsCancelledWithinAChunk(t *testing.T, newRegistry hosting) {
 	t.Parallel()
 	s := newRegistry(t)
 	content := noise(1, 2_000_000)
@@ -125,7 +133,7 @@ func (u unread) Read([]byte) (int, error) {
 func TestExpectContinue(t *testing.T) {
 	t.Parallel()
 	s := newRegistry(t)
-	s.client.http.Transport.(*http.Transport).ExpectContinueTimeout = 20 * time.Second
+	s.client.transport().ExpectContinueTimeout = 20 * time.Second
 	content := noise(1, 300_000)
 	d := digest.FromBytes(content)
 	a := s.ask(http.MethodPost, withDigest(uploadsPath("team/app"), d), content, "Expect", "100-continue")
@@ -165,7 +173,9 @@ func TestNothingIsCompressed(t *testing.T) {
 }
 
 // A list that does not fit into one manifest comes in pages, asked for or not.
-func TestReferrersWithLongAnnotations(t *testing.T) {
+func TestReferrersWithLongAnnotations(t *testing.T) { everywhere(t, referrersWithLongAnnotations) }
+
+func referrersWithLongAnnotations(t *testing.T, newRegistry hosting) {
 	t.Parallel()
 	s := newRegistry(t)
 	empty := s.emptyJSON("team/app")

@@ -15,6 +15,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/entrepot/entrepot/e2e/fakehub"
+	"github.com/entrepot/entrepot/e2e/server"
 )
 
 func (s site) remove(path string) {
@@ -25,7 +26,9 @@ func (s site) remove(path string) {
 	}
 }
 
-func TestDeletedTag(t *testing.T) {
+func TestDeletedTag(t *testing.T) { everywhere(t, deletedTag) }
+
+func deletedTag(t *testing.T, newRegistry hosting) {
 	t.Parallel()
 	s := newRegistry(t)
 	m := s.pushImage("team/app", "one", 1)
@@ -40,7 +43,9 @@ func TestDeletedTag(t *testing.T) {
 	s.keeps(manifestPath("team/app", "one"), m.Digest, m.Bytes)
 }
 
-func TestDeletedManifest(t *testing.T) {
+func TestDeletedManifest(t *testing.T) { everywhere(t, deletedManifest) }
+
+func deletedManifest(t *testing.T, newRegistry hosting) {
 	t.Parallel()
 	s := newRegistry(t)
 	m, other := s.pushImage("team/app", "one", 1), s.pushImage("team/app", "other", 2)
@@ -61,7 +66,9 @@ func TestDeletedManifest(t *testing.T) {
 	s.absent(manifestPath("team/app", "two"))
 }
 
-func TestDeletedBlob(t *testing.T) {
+func TestDeletedBlob(t *testing.T) { everywhere(t, deletedBlob) }
+
+func deletedBlob(t *testing.T, newRegistry hosting) {
 	t.Parallel()
 	s := newRegistry(t)
 	for _, alg := range []digest.Algorithm{digest.SHA256, digest.SHA512} {
@@ -127,15 +134,15 @@ func TestDeletionsThatAreSwitchedOff(t *testing.T) {
 	}
 }
 
-func TestReadOnlyTakesNoChange(t *testing.T) {
+func TestReadOnlyTakesNoChange(t *testing.T) { everywhere(t, readOnlyTakesNoChange) }
+
+func readOnlyTakesNoChange(t *testing.T, newRegistry hosting) {
 	t.Parallel()
 	s := newRegistry(t)
 	m, content := s.pushImage("team/app", "latest", 1), noise(9, 100)
 	d := s.push("team/app", content).Digest
 	upload := s.chunks(s.begin("team/app", ""), content[:50], 1)
-	s.server.Stop()
-	s.server.Set("READ_ONLY", "true")
-	s.server.Start()
+	s.restart(func(r *server.Server) { r.Stop(); r.Set("READ_ONLY", "true") })
 	for _, q := range []struct{ method, path string }{
 		{http.MethodPost, uploadsPath("team/app")},
 		{http.MethodPost, withDigest(uploadsPath("team/app"), d)},
@@ -164,15 +171,17 @@ func TestReadOnlyTakesNoChange(t *testing.T) {
 	if tags, _ := s.list("/v2/team/app/tags/list"); !slices.Equal(tags, []string{"latest"}) {
 		t.Errorf("the tags are %v", tags)
 	}
-	s.server.Stop()
-	s.server.Set("READ_ONLY", "false")
-	s.server.Start()
+	s.restart(func(r *server.Server) { r.Stop(); r.Set("READ_ONLY", "false") })
 	status := s.accepted("the upload goes on", s.ask(http.MethodGet, upload, nil), http.StatusNoContent)
 	s.has("the upload goes on", status, "Range", "0-49")
 }
 
 // A manifest whose push was acknowledged after every deletion is there with all of its blobs, whatever else went on.
 func TestDeletionsAndPushesAtTheSameTime(t *testing.T) {
+	everywhere(t, deletionsAndPushesAtTheSameTime)
+}
+
+func deletionsAndPushesAtTheSameTime(t *testing.T, newRegistry hosting) {
 	t.Parallel()
 	s := newRegistry(t)
 	config, layer := []byte("{}"), noise(1, 1000)
@@ -217,7 +226,9 @@ func TestDeletionsAndPushesAtTheSameTime(t *testing.T) {
 	s.keepsBlob("team/app", digest.FromBytes(layer), layer)
 }
 
-func TestBlobDeletedWhileItIsPulled(t *testing.T) {
+func TestBlobDeletedWhileItIsPulled(t *testing.T) { everywhere(t, blobDeletedWhileItIsPulled) }
+
+func blobDeletedWhileItIsPulled(t *testing.T, newRegistry hosting) {
 	t.Parallel()
 	s := newRegistry(t)
 	for name, parts := range map[string]int{"pushed at once": 1, "pushed by chunks": 8} {
@@ -264,6 +275,10 @@ func (s site) collect() string {
 }
 
 func TestManifestKeepsItsBlobsFromCollection(t *testing.T) {
+	everywhere(t, manifestKeepsItsBlobsFromCollection)
+}
+
+func manifestKeepsItsBlobsFromCollection(t *testing.T, newRegistry hosting) {
 	t.Parallel()
 	s := newRegistry(t)
 	m := s.pushImage("team/app", "latest", 1)

@@ -83,7 +83,9 @@ func (s site) wantPages(path string, names []string) {
 	}
 }
 
-func TestTagsInByteOrder(t *testing.T) {
+func TestTagsInByteOrder(t *testing.T) { everywhere(t, tagsInByteOrder) }
+
+func tagsInByteOrder(t *testing.T, newRegistry hosting) {
 	t.Parallel()
 	s := newRegistry(t)
 	m := s.pushImage("team/app", "latest", 1)
@@ -98,7 +100,9 @@ func TestTagsInByteOrder(t *testing.T) {
 	}
 }
 
-func TestTagsOfNothing(t *testing.T) {
+func TestTagsOfNothing(t *testing.T) { everywhere(t, tagsOfNothing) }
+
+func tagsOfNothing(t *testing.T, newRegistry hosting) {
 	t.Parallel()
 	s := newRegistry(t)
 	s.refused("tags", s.ask(http.MethodGet, "/v2/team/none/tags/list", nil), http.StatusNotFound, "NAME_UNKNOWN")
@@ -111,7 +115,9 @@ func TestTagsOfNothing(t *testing.T) {
 	}
 }
 
-func TestCatalogInByteOrder(t *testing.T) {
+func TestCatalogInByteOrder(t *testing.T) { everywhere(t, catalogInByteOrder) }
+
+func catalogInByteOrder(t *testing.T, newRegistry hosting) {
 	t.Parallel()
 	s := newRegistry(t)
 	names := []string{"a", "a-b", "a.b", "a/b", "a/b/c/d/e", "a0", "a_b", "a__b", "b", "manifests/tags/blobs", "z/uploads"}
@@ -148,7 +154,9 @@ func (s site) referrers(repo string, d digest.Digest, query string) (all []ocisp
 	return all, pages
 }
 
-func TestReferrers(t *testing.T) {
+func TestReferrers(t *testing.T) { everywhere(t, referrers) }
+
+func referrers(t *testing.T, newRegistry hosting) {
 	t.Parallel()
 	for _, alg := range []digest.Algorithm{digest.SHA256, digest.SHA512} {
 		t.Run(alg.String(), func(t *testing.T) {

@@ -87,7 +87,9 @@ func untyped(m fakehub.Manifest) fakehub.Manifest {
 	return fakehub.NewManifest(m.MediaType, b)
 }
 
-func TestManifestsOfEveryKind(t *testing.T) {
+func TestManifestsOfEveryKind(t *testing.T) { everywhere(t, manifestsOfEveryKind) }
+
+func manifestsOfEveryKind(t *testing.T, newRegistry hosting) {
 	t.Parallel()
 	s := newRegistry(t)
 	for name, m := range s.documents("team/app") {
@@ -134,7 +136,9 @@ func TestContentTypeOfAPush(t *testing.T) {
 	s.has("pull", s.ask(http.MethodGet, manifestPath("team/app", "latest"), nil), "Content-Type", m.MediaType)
 }
 
-func TestRefusedManifests(t *testing.T) {
+func TestRefusedManifests(t *testing.T) { everywhere(t, refusedManifests) }
+
+func refusedManifests(t *testing.T, newRegistry hosting) {
 	t.Parallel()
 	s := newRegistry(t)
 	repo := "team/app"
@@ -198,6 +202,10 @@ func TestRefusedManifests(t *testing.T) {
 }
 
 func TestManifestMustHaveTheDigestOfItsPath(t *testing.T) {
+	everywhere(t, manifestMustHaveTheDigestOfItsPath)
+}
+
+func manifestMustHaveTheDigestOfItsPath(t *testing.T, newRegistry hosting) {
 	t.Parallel()
 	s := newRegistry(t)
 	m, other := manifestOf(s.push("team/app", []byte("{}"))), digest.FromString("other")
@@ -208,7 +216,9 @@ func TestManifestMustHaveTheDigestOfItsPath(t *testing.T) {
 	}
 }
 
-func TestManyTagsAtOnce(t *testing.T) {
+func TestManyTagsAtOnce(t *testing.T) { everywhere(t, manyTagsAtOnce) }
+
+func manyTagsAtOnce(t *testing.T, newRegistry hosting) {
 	t.Parallel()
 	s := newRegistry(t)
 	m := manifestOf(s.push("team/app", []byte("{}")))
@@ -243,7 +253,9 @@ func TestManyTagsAtOnce(t *testing.T) {
 	s.absent(manifestPath("team/app", "good"), manifestPath("team/app", "v300"))
 }
 
-func TestSubjectIsAnswered(t *testing.T) {
+func TestSubjectIsAnswered(t *testing.T) { everywhere(t, subjectIsAnswered) }
+
+func subjectIsAnswered(t *testing.T, newRegistry hosting) {
 	t.Parallel()
 	s := newRegistry(t)
 	empty := s.emptyJSON("team/app")
@@ -260,7 +272,9 @@ func TestSubjectIsAnswered(t *testing.T) {
 	}
 }
 
-func TestTagMoves(t *testing.T) {
+func TestTagMoves(t *testing.T) { everywhere(t, tagMoves) }
+
+func tagMoves(t *testing.T, newRegistry hosting) {
 	t.Parallel()
 	s := newRegistry(t)
 	first, second := s.pushImage("team/app", "latest", 1), s.pushImage("team/app", "latest", 2)
@@ -271,7 +285,9 @@ func TestTagMoves(t *testing.T) {
 }
 
 // Every reader at any time sees one of the two values; in the end the tag is one of them for good.
-func TestTwoWritersOfOneTag(t *testing.T) {
+func TestTwoWritersOfOneTag(t *testing.T) { everywhere(t, twoWritersOfOneTag) }
+
+func twoWritersOfOneTag(t *testing.T, newRegistry hosting) {
 	t.Parallel()
 	s := newRegistry(t)
 	images := []fakehub.Manifest{s.pushImage("team/app", "race", 1), s.pushImage("team/app", "race", 2)}
@@ -311,7 +327,9 @@ func TestTwoWritersOfOneTag(t *testing.T) {
 }
 
 // A client may give a blob's bytes in the descriptor too; they are neither needed nor believed.
-func TestDataFieldIsKeptAsItIs(t *testing.T) {
+func TestDataFieldIsKeptAsItIs(t *testing.T) { everywhere(t, dataFieldIsKeptAsItIs) }
+
+func dataFieldIsKeptAsItIs(t *testing.T, newRegistry hosting) {
 	t.Parallel()
 	s := newRegistry(t)
 	config := s.emptyJSON("team/app")

@@ -40,7 +40,9 @@ func (s site) wantUpload(a answer, repo string, d digest.Digest, content []byte)
 	s.keepsBlob(repo, d, content)
 }
 
-func TestMountFromAnotherRepository(t *testing.T) {
+func TestMountFromAnotherRepository(t *testing.T) { everywhere(t, mountFromAnotherRepository) }
+
+func mountFromAnotherRepository(t *testing.T, newRegistry hosting) {
 	t.Parallel()
 	s := newRegistry(t)
 	for _, alg := range []digest.Algorithm{digest.SHA256, digest.SHA512} {

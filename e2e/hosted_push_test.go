@@ -78,7 +78,9 @@ func (s site) chunks(at string, content []byte, n int) string {
 	return at
 }
 
-func TestWaysToPushABlob(t *testing.T) {
+func TestWaysToPushABlob(t *testing.T) { everywhere(t, waysToPushABlob) }
+
+func waysToPushABlob(t *testing.T, newRegistry hosting) {
 	t.Parallel()
 	s := newRegistry(t)
 	for i, w := range ways() {
@@ -112,7 +114,9 @@ func TestWaysToPushABlob(t *testing.T) {
 	}
 }
 
-func TestBlobIsPushedAgain(t *testing.T) {
+func TestBlobIsPushedAgain(t *testing.T) { everywhere(t, blobIsPushedAgain) }
+
+func blobIsPushedAgain(t *testing.T, newRegistry hosting) {
 	t.Parallel()
 	s := newRegistry(t)
 	content := noise(1, 50_000)
@@ -135,7 +139,9 @@ func slug(s string) string {
 	return strings.ToLower(strings.NewReplacer(" ", "-", ",", "").Replace(s))
 }
 
-func TestUploadIsOverOnce(t *testing.T) {
+func TestUploadIsOverOnce(t *testing.T) { everywhere(t, uploadIsOverOnce) }
+
+func uploadIsOverOnce(t *testing.T, newRegistry hosting) {
 	t.Parallel()
 	s := newRegistry(t)
 	content := noise(1, 1000)
@@ -165,7 +171,9 @@ func TestUploadIsOverOnce(t *testing.T) {
 }
 
 // The answer to the first may have been lost.
-func TestCommitIsSentAgain(t *testing.T) {
+func TestCommitIsSentAgain(t *testing.T) { everywhere(t, commitIsSentAgain) }
+
+func commitIsSentAgain(t *testing.T, newRegistry hosting) {
 	t.Parallel()
 	s := newRegistry(t)
 	content := noise(1, 1000)
@@ -184,7 +192,9 @@ func TestCommitIsSentAgain(t *testing.T) {
 	s.absent(blobPath("team/app", d))
 }
 
-func TestUploadBelongsToItsRepository(t *testing.T) {
+func TestUploadBelongsToItsRepository(t *testing.T) { everywhere(t, uploadBelongsToItsRepository) }
+
+func uploadBelongsToItsRepository(t *testing.T, newRegistry hosting) {
 	t.Parallel()
 	s := newRegistry(t)
 	at := s.begin("team/app", "")
@@ -195,7 +205,9 @@ func TestUploadBelongsToItsRepository(t *testing.T) {
 	s.accepted("status", s.ask(http.MethodGet, at, nil), http.StatusNoContent)
 }
 
-func TestRangesOfAPushedBlob(t *testing.T) {
+func TestRangesOfAPushedBlob(t *testing.T) { everywhere(t, rangesOfAPushedBlob) }
+
+func rangesOfAPushedBlob(t *testing.T, newRegistry hosting) {
 	t.Parallel()
 	s := newRegistry(t)
 	content := noise(1, 2048)

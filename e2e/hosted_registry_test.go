@@ -20,13 +20,17 @@ import (
 // newRegistry starts a server that hosts every name and has no upstream.
 func newRegistry(t *testing.T, settings ...string) site {
 	t.Helper()
+	s := server.Start(t, registryOptions(settings...))
+	t.Cleanup(func() { checkMemory(t, s) })
+	return site{T: t, server: s, client: newClient(t, s)}
+}
+
+func registryOptions(settings ...string) server.Options {
 	o := server.Options{Env: map[string]string{"DEFAULT_UPSTREAM": "none", "MEMORY_SIZE": "64MiB", "ACCESS_LOG": "on"}}
 	for i := 0; i+1 < len(settings); i += 2 {
 		o.Env[settings[i]] = settings[i+1]
 	}
-	s := server.Start(t, o)
-	t.Cleanup(func() { checkMemory(t, s) })
-	return site{T: t, server: s, client: newClient(t, s)}
+	return o
 }
 
 // in gives the site to a subtest.

@@ -20,7 +20,9 @@ var ends = map[string]func(*server.Server){
 	"kill": (*server.Server).Kill,
 }
 
-func TestUploadGoesOnAfterARestart(t *testing.T) {
+func TestUploadGoesOnAfterARestart(t *testing.T) { everywhere(t, uploadGoesOnAfterARestart) }
+
+func uploadGoesOnAfterARestart(t *testing.T, newRegistry hosting) {
 	t.Parallel()
 	for name, end := range ends {
 		for _, alg := range []digest.Algorithm{digest.SHA256, digest.SHA512} {
@@ -33,16 +35,14 @@ func TestUploadGoesOnAfterARestart(t *testing.T) {
 				for from := 0; from < len(content); { // a restart after each chunk
 					to := min(from+100_000, len(content))
 					s.accepted("chunk", s.ask(http.MethodPatch, at, content[from:to], "Content-Range", span(from, to)), http.StatusAccepted)
-					end(s.server)
-					s.server.Start()
+					s.restart(end)
 					a := s.accepted("status", s.ask(http.MethodGet, at, nil), http.StatusNoContent)
 					s.has("status", a, "Range", span(0, to))
 					s.refused("the chunk again", s.ask(http.MethodPatch, at, content[from:to], "Content-Range", span(from, to)), http.StatusRequestedRangeNotSatisfiable, "BLOB_UPLOAD_INVALID")
 					from, at = uploaded(a), s.at(a)
 				}
 				s.accepted("commit", s.ask(http.MethodPut, withDigest(at, d), nil), http.StatusCreated)
-				end(s.server)
-				s.server.Start()
+				s.restart(end)
 				s.keepsBlob("team/app", d, content)
 			})
 		}
@@ -57,7 +57,9 @@ func uploaded(a answer) int {
 }
 
 // What status names is what the server has; what it was about to get may be lost, and is sent again.
-func TestKillWithinAChunk(t *testing.T) {
+func TestKillWithinAChunk(t *testing.T) { everywhere(t, killWithinAChunk) }
+
+func killWithinAChunk(t *testing.T, newRegistry hosting) {
 	t.Parallel()
 	s := newRegistry(t)
 	content := noise(1, 3_000_000)
@@ -71,12 +73,12 @@ func TestKillWithinAChunk(t *testing.T) {
 	if _, err := w.Write(content[1_000_000:2_500_000]); err != nil {
 		t.Fatal(err)
 	}
-	s.server.Kill()
+	s.each((*server.Server).Kill)
 	w.CloseWithError(io.ErrUnexpectedEOF) // the client waits for its body even now
 	if a := <-done; a.status/100 == 2 {
 		t.Errorf("half a chunk was answered by %d", a.status)
 	}
-	s.server.Start()
+	s.each((*server.Server).Start)
 	a := s.accepted("status", s.ask(http.MethodGet, at, nil), http.StatusNoContent)
 	s.has("status", a, "Range", span(0, 1_000_000))
 	s.absent(blobPath("team/app", d))
@@ -90,7 +92,9 @@ func TestKillWithinAChunk(t *testing.T) {
 	}
 }
 
-func TestRestartKeepsEverything(t *testing.T) {
+func TestRestartKeepsEverything(t *testing.T) { everywhere(t, restartKeepsEverything) }
+
+func restartKeepsEverything(t *testing.T, newRegistry hosting) {
 	t.Parallel()
 	for name, end := range ends {
 		t.Run(name, func(t *testing.T) {
@@ -114,8 +118,7 @@ func TestRestartKeepsEverything(t *testing.T) {
 			gone := s.pushImage("team/gone", "latest", 2)
 			s.remove(manifestPath("team/gone", gone.Digest.String()))
 			for range 2 {
-				end(s.server)
-				s.server.Start()
+				s.restart(end)
 				s.wantPull("team/app", "512", img)
 				s.keeps(manifestPath("team/app", "latest"), m.Digest, m.Bytes)
 				if tags, _ := s.list("/v2/team/app/tags/list"); !slices.Equal(tags, []string{"512", "latest"}) {

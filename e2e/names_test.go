@@ -205,7 +205,7 @@ func TestPrivateUpstreamRepositories(t *testing.T) {
 				o.Upstreams[0].Username, o.Upstreams[0].Password = "robot", c.password
 			}
 			server := server.Start(t, o)
-			s := site{t, hub, server, newClient(t, server)}
+			s := site{T: t, hub: hub, server: server, client: newClient(t, server)}
 			a := s.client.get(manifestPath("team/app", "1"), nil)
 			if a.status != c.status || a.header.Get("Www-Authenticate") != "" {
 				t.Errorf("status %d, challenge %q: %s; want %d and none", a.status, a.header.Get("Www-Authenticate"), a.body, c.status)
