@@ -22,7 +22,7 @@ var (
 	crashTags  = []string{"1", "1.0", "1-a", "V2", "latest", "v2"}
 )
 
-// actor is one client of a round. It ends when the server is killed.
+// actor is one client of a round. It ends when the round is over.
 type actor struct {
 	*crash
 	rand   *rand.Rand
@@ -34,7 +34,7 @@ func (a *actor) repo() string { return crashRepos[a.rand.IntN(len(crashRepos))] 
 func (a *actor) pause(most time.Duration) { time.Sleep(time.Duration(a.rand.Int64N(int64(most)))) }
 
 func (a *actor) push() {
-	for !a.killed.Load() {
+	for !a.over.Load() {
 		repo := a.repo()
 		switch a.rand.IntN(12) {
 		case 0, 1:
@@ -113,7 +113,7 @@ func (a *actor) put(it *item) {
 		for _, b := range it.blobs {
 			a.needBlob(it.repo, b)
 		}
-		if a.killed.Load() || a.putManifest(it) != rejected || len(it.blobs) == 0 {
+		if a.over.Load() || a.putManifest(it) != rejected || len(it.blobs) == 0 {
 			return
 		}
 	}
@@ -127,7 +127,7 @@ func (a *actor) needBlob(repo string, b fakehub.Blob) {
 		}
 	}
 	for range 8 {
-		if a.killed.Load() || a.pushBlob(repo, b) == acked {
+		if a.over.Load() || a.pushBlob(repo, b) == acked {
 			return
 		}
 	}
@@ -262,7 +262,7 @@ func (a *actor) chunk(u *upload, to int64, ranged bool) outcome {
 }
 
 func (a *actor) finish(u *upload) outcome {
-	if a.killed.Load() {
+	if a.over.Load() {
 		a.leave(u)
 		return unknown
 	}
@@ -281,7 +281,7 @@ func (a *actor) finish(u *upload) outcome {
 
 // remove deletes tags, manifests, and blobs that no manifest names.
 func (a *actor) remove() {
-	for !a.killed.Load() {
+	for !a.over.Load() {
 		switch a.rand.IntN(6) {
 		case 0:
 			repo, tag := a.repo(), crashTags[a.rand.IntN(len(crashTags))]
@@ -312,8 +312,8 @@ func (a *actor) deletes(path string, changes []*write) {
 
 // collect collects again and again, without a grace.
 func (a *actor) collect() {
-	for !a.killed.Load() {
-		a.gc()
+	for !a.over.Load() {
+		a.gc(a.rand.IntN(len(a.servers)))
 		a.pause(150 * time.Millisecond)
 	}
 }

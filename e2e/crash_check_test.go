@@ -18,8 +18,8 @@ const (
 )
 
 // check compares everything that can be read with the model. Nothing is written meanwhile, so what it finds must stay.
-func (c *crash) check(when string) {
-	k := &checker{crash: c, when: when, visible: map[fact]bool{}, whole: map[fact]bool{}}
+func (c *crash) check(when string, by *client) {
+	k := &checker{crash: c, by: by, when: when, visible: map[fact]bool{}, whole: map[fact]bool{}}
 	for _, f := range c.model.all("manifest") {
 		k.manifest(f)
 	}
@@ -35,6 +35,7 @@ func (c *crash) check(when string) {
 
 type checker struct {
 	*crash
+	by      *client
 	when    string
 	visible map[fact]bool // manifests that are served
 	whole   map[fact]bool // blobs that were read
@@ -56,7 +57,7 @@ func (k *checker) expect(f fact, value string) {
 func (k *checker) manifest(f fact) {
 	it := k.model.item(f)
 	bytes := fakehub.Bytes(it.manifest.Bytes)
-	a := k.client.get(manifestPath(f.repo, f.name), bytes)
+	a := k.by.get(manifestPath(f.repo, f.name), bytes)
 	if a.status == http.StatusNotFound {
 		k.expect(f, absent)
 		if it.absences++; it.absences > 4 {
@@ -76,7 +77,7 @@ func (k *checker) manifest(f fact) {
 			continue
 		}
 		k.whole[whole] = true
-		if err := k.client.get(blobPath(f.repo, b.Digest), b.Content).right(b.Content); err != nil {
+		if err := k.by.get(blobPath(f.repo, b.Digest), b.Content).right(b.Content); err != nil {
 			k.wrong(f, "its blob %s of %d bytes: %v", b.Digest, b.Size, err)
 		}
 	}
@@ -88,7 +89,7 @@ func (k *checker) blob(f fact) {
 		return
 	}
 	b := k.model.blob(f)
-	a := k.client.get(blobPath(f.repo, b.Digest), b.Content)
+	a := k.by.get(blobPath(f.repo, b.Digest), b.Content)
 	if a.status == http.StatusNotFound {
 		k.model.forget(f)
 		return
@@ -105,7 +106,7 @@ func (k *checker) tags(repo string) {
 	var want []string
 	for _, tag := range crashTags {
 		f := tagFact(repo, tag)
-		a := k.client.get(manifestPath(repo, tag), nil)
+		a := k.by.get(manifestPath(repo, tag), nil)
 		if a.status == http.StatusNotFound {
 			k.expect(f, absent)
 			continue
@@ -121,7 +122,7 @@ func (k *checker) tags(repo string) {
 			k.wrong(f, "points to %s, which is not served by digest", d)
 		}
 	}
-	a := k.client.get("/v2/"+repo+"/tags/list", nil)
+	a := k.by.get("/v2/"+repo+"/tags/list", nil)
 	var got struct{ Tags []string }
 	if a.status != http.StatusNotFound || want != nil {
 		k.decode(a, &got)
@@ -150,7 +151,7 @@ func (k *checker) referrers(repo string) {
 	}
 	for subject, referrers := range want {
 		var index ocispec.Index
-		k.decode(k.client.get("/v2/"+repo+"/referrers/"+subject.String(), nil), &index)
+		k.decode(k.by.get("/v2/"+repo+"/referrers/"+subject.String(), nil), &index)
 		var got []string
 		for _, d := range index.Manifests {
 			got = append(got, d.Digest.String())
@@ -164,7 +165,7 @@ func (k *checker) referrers(repo string) {
 
 func (k *checker) catalog() {
 	var got struct{ Repositories []string }
-	k.decode(k.client.get("/v2/_catalog", nil), &got)
+	k.decode(k.by.get("/v2/_catalog", nil), &got)
 	if !slices.IsSorted(got.Repositories) {
 		k.Errorf("%s: the catalog is not in order: %q", k.when, got.Repositories)
 	}

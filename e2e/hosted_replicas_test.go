@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"maps"
 	"net/http"
 	"sync/atomic"
 	"testing"
@@ -23,18 +24,22 @@ func everywhere(t *testing.T, test func(t *testing.T, newRegistry hosting)) {
 // newReplicas starts two servers on one bucket. Each request goes to the one that did not get the request before.
 func newReplicas(t *testing.T, settings ...string) site {
 	t.Helper()
+	s := replicasOn(t, registryOptions(settings...))
+	s.each((*server.Server).Start)
+	t.Cleanup(func() { s.each(func(r *server.Server) { checkMemory(t, r) }) })
+	return s
+}
+
+// replicasOn starts a bucket, and prepares two servers on it.
+func replicasOn(t *testing.T, o server.Options) site {
+	t.Helper()
 	b := bucket.Start(t)
-	o := registryOptions(settings...)
 	env, others := bucket.Settings("http://" + b.Addr)
-	for name, value := range env {
-		o.Env[name] = value
-	}
+	maps.Copy(o.Env, env)
 	o.Others = others
 	first, second := server.New(t, o), server.New(t, o)
 	s := site{T: t, server: first, client: newClient(t, first), others: []*server.Server{second}, bucket: b}
 	s.client.http.Transport = &turns{Transport: s.client.transport(), addrs: []string{first.Addr, second.Addr}}
-	s.each((*server.Server).Start)
-	t.Cleanup(func() { s.each(func(r *server.Server) { checkMemory(t, r) }) })
 	return s
 }
 
@@ -43,10 +48,18 @@ type turns struct {
 	*http.Transport
 	addrs []string
 	taken atomic.Int64
+	gone  atomic.Pointer[string] // the address of one that is known to have died
 }
 
 // next is the address of the server whose turn it is.
-func (b *turns) next() string { return b.addrs[b.taken.Add(1)%int64(len(b.addrs))] }
+func (b *turns) next() string {
+	for {
+		addr := b.addrs[b.taken.Add(1)%int64(len(b.addrs))]
+		if gone := b.gone.Load(); gone == nil || *gone != addr {
+			return addr
+		}
+	}
+}
 
 func (b *turns) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
