@@ -214,6 +214,9 @@ func (c *Blobs) local(d digest.Digest) (int64, Tier, bool) {
 // prove makes sure that the repository has a blob which is here already: it was seen there, or its registry says so now. It
 // gives the size that the registry named; -1 for none.
 func (c *Blobs) prove(ctx context.Context, from Origin, d digest.Digest) (int64, error) {
+	if from.Repo().none() {
+		return from.StatBlob(ctx, d)
+	}
 	if seen, err := c.seen.get(ctx, from.Repo(), d); err == nil {
 		return seen.Size, nil
 	}

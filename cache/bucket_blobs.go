@@ -28,7 +28,7 @@ type storing struct {
 func (c *Blobs) settle(f *fill) {
 	s := f.supply
 	s.mu.Lock()
-	todo := storing{turn: s.turn, digest: f.digest, whole: s.fetched && !f.failed()}
+	todo := storing{turn: s.turn, digest: f.digest, whole: s.fetched && !f.failed() && !s.Repo().none()}
 	s.mu.Unlock()
 	todo.turn.rest()
 	todo.absent = todo.turn.ours()

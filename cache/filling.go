@@ -172,7 +172,7 @@ func (c *Blobs) conclude(f *fill, have extents, size int64, err error) Outcome {
 
 // corrupt notes that a registry sent wrong bytes.
 func (c *Blobs) corrupt(name blobName) {
-	c.log.Error("upstream sent wrong bytes", "repository", name.Repo.String(), "digest", name.digest)
+	c.log.Error("wrong bytes came from "+name.Repo.String(), "digest", name.digest)
 	c.refuse(name, ErrCorrupt)
 }
 

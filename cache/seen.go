@@ -44,6 +44,9 @@ func (s *Seen) Has(ctx context.Context, repo Repo, d digest.Digest) (bool, error
 // keep up, it waits for that or for the end of ctx. The media type is that of a manifest and empty for a blob; a size
 // unknown is -1.
 func (s *Seen) Add(ctx context.Context, repo Repo, d digest.Digest, mediaType string, size int64) {
+	if repo.none() {
+		return
+	}
 	rec := seenRecord{MediaType: mediaType, Size: size}
 	old, err := s.get(ctx, repo, d)
 	if err == nil && (old == rec || mediaType == "" && old.MediaType != "") {

@@ -45,7 +45,7 @@ type supply struct {
 // supplied puts a supply before an origin, where there is a bucket that can be trusted with the blob.
 func (c *Blobs) supplied(ctx context.Context, from Origin, d digest.Digest) *supply {
 	s := &supply{Origin: from, blobs: c, digest: d, alone: isAlone(ctx), turn: &turn{}, size: -1}
-	if c.bucket == nil {
+	if c.bucket == nil || from.Repo().none() { // what is hosted has a place of its own
 		s.place.Store(int32(upstream))
 	} else if _, bad := c.bucket.shunned.get(d); bad {
 		s.place.Store(int32(upstream))
@@ -172,6 +172,9 @@ func (s *supply) doubtful() bool {
 
 // tier is where a reader's bytes come from.
 func (s *supply) tier() Tier {
+	if s.Repo().none() {
+		return TierS3
+	}
 	if at := s.at(); s.doubtful() && (at == inBucket || at == stillInBucket) {
 		return TierS3
 	}

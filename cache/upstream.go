@@ -12,13 +12,21 @@ import (
 )
 
 // Repo names one repository of one registry: {"docker.io", "library/nginx"}. What may be served is decided by
-// repository, never by digest alone.
+// repository, never by digest alone. An Origin whose Repo is the zero one has decided that itself, each time that it is
+// handed over; nothing is noted of it.
 type Repo struct {
 	Registry string
 	Name     string
 }
 
-func (r Repo) String() string { return r.Registry + "/" + r.Name }
+func (r Repo) String() string {
+	if r.none() {
+		return "what is hosted"
+	}
+	return r.Registry + "/" + r.Name
+}
+
+func (r Repo) none() bool { return r == Repo{} }
 
 // Descriptor says what a manifest is: media type, digest, size.
 type Descriptor = ocispec.Descriptor

@@ -56,6 +56,9 @@ func (c *call) hostedBlob() error {
 	if !ranged {
 		wanted = cache.Whole
 	}
+	if c.server.o.Copies {
+		return c.hostedCopy(b, wanted, ranged)
+	}
 	start, end, err := wanted.Of(d, b.Size)
 	if err != nil {
 		return err

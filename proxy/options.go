@@ -83,6 +83,7 @@ type Options struct {
 	TrustedProxies []netip.Prefix     // peers whose X-Forwarded headers are believed
 	PublicURL      string             // scheme and host by which clients know this server; empty: as they say
 
+	Copies   bool           // hosted blobs are read through Blobs, which keeps copies: their store is far
 	Redirect []netip.Prefix // clients that fetch large hosted blobs from the store itself, where it gives URLs
 
 	ReadOnly bool // nothing is pushed or deleted

@@ -70,6 +70,7 @@ func (a *application) open(c Config, registry prometheus.Registerer, out io.Writ
 	options := proxyOptions(c, a, metrics.NewHTTP(registry, c.names().Upstreams))
 	options.Access, options.Audit = a.guard, audit
 	options.TrustedProxies, options.PublicURL, options.Redirect = c.TrustedProxies, string(c.PublicURL), c.S3Redirect
+	options.Copies = a.stored.bucket != nil
 	options.ReplicaID, a.stored.replicas.token = a.stored.replicas.id, a.guard.ReplicaToken
 	if a.proxy, err = proxy.New(options); err != nil {
 		return usageError{err}
