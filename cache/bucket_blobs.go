@@ -66,7 +66,8 @@ func (c *Blobs) storeOne(s storing) {
 		c.events.BucketStored(err == nil)
 		s.whole = err == nil
 	}
-	if err := persist(c.ctx, func() error { return s.turn.end(c.ctx, s.whole) }); err != nil {
+	closing := context.WithoutCancel(c.ctx) // at Close it is tried once
+	if err := persist(c.ctx, func() error { return s.turn.end(closing, s.whole) }); err != nil {
 		c.log.Debug("a lease is left to be taken over", "err", err)
 	}
 }

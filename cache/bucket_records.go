@@ -86,6 +86,9 @@ func (r *Records) bring(ctx context.Context, prefix string) error {
 
 // share hands over what other servers shall know.
 func (r *Records) share(batch []recordWrite) {
+	if r.o.Bucket == nil {
+		return
+	}
 	var s sharing
 	for _, w := range batch {
 		if w.share || w.verb == verbRemove && isShared(w.key) {
@@ -104,11 +107,12 @@ func (r *Records) whenShared(after func(context.Context) error) { r.queueShare(s
 func (r *Records) queueShare(s sharing) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.o.Bucket == nil || r.closed {
+	if r.o.Bucket == nil || r.closed || r.sharingBytes+weigh(s.writes) > recordRoom {
 		return false
 	}
 	select {
 	case r.sharing <- s:
+		r.sharingBytes += weigh(s.writes)
 		return true
 	default:
 		return false
@@ -130,6 +134,9 @@ func (r *Records) shareAll() {
 				r.failed("share", "", err)
 			}
 		}
+		r.mu.Lock()
+		r.sharingBytes -= weigh(s.writes)
+		r.mu.Unlock()
 	}
 }
 

@@ -37,11 +37,12 @@ type Records struct {
 	ending  context.Context
 	end     context.CancelFunc
 
-	mu         sync.Mutex
-	waiting    map[string]waitingRecord // guarded by mu, like all below: what is not yet in the store
-	serial     uint64
-	closed     bool
-	complained time.Time
+	mu           sync.Mutex
+	waiting      map[string]waitingRecord // guarded by mu, like all below: what is not yet in the store
+	serial       uint64
+	closed       bool
+	sharingBytes int64 // of what waits for the bucket
+	complained   time.Time
 }
 
 // RecordOptions are all optional.
