@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
@@ -31,69 +32,86 @@ func variant(t *testing.T, img fakehub.Image, n int) fakehub.Manifest {
 	return fakehub.NewManifest(m.MediaType, text)
 }
 
+// What writers and readers of all replicas see is as if one after the other had come to one server: no write is lost, and
+// nobody sees an older value after somebody has seen a newer one.
 func TestAHundredWritersMoveOneTag(t *testing.T) {
 	const writers, readers = 100, 4
 	s := newSet(t, 3, nil)
 	c := s.client()
 	img := newImage(20, 1000)
-	c.pushImage(t, "app", "latest", img)
-	written := map[digest.Digest]bool{}
-	var manifests []fakehub.Manifest
-	for n := range writers {
-		m := variant(t, img, n)
-		manifests, written[m.Digest] = append(manifests, m), true
+	h := &history{started: time.Now()}
+	write := func(c *client, m fakehub.Manifest) {
+		began := time.Now()
+		if a := c.pushManifest("app", "latest", m); a.err != nil || a.status != http.StatusCreated {
+			t.Errorf("write: %v", a)
+		}
+		h.did(m.Digest.String(), true, began)
 	}
+	read := func(c *client) (value string) {
+		began := time.Now()
+		a := c.get("/v2/app/manifests/latest")
+		value = digest.FromBytes(a.body).String()
+		if a.err != nil || a.status != http.StatusOK || a.header.Get("Docker-Content-Digest") != value {
+			t.Errorf("read: %v", a)
+		}
+		h.did(value, false, began)
+		return value
+	}
+	for _, b := range img.Blobs() {
+		c.pushBlob("app", b).want(t, "push a blob", http.StatusCreated)
+	}
+	write(c, img.Manifest)
 
 	over := make(chan struct{})
 	var reading, writing sync.WaitGroup
-	for range readers {
+	for i := range readers { // one at each replica, and one at all in turn
+		c := s.client()
+		if i < len(s.replicas) {
+			c = newClient(t, s.replicas[i].Addr)
+		}
 		reading.Go(func() { // until over
-			left, last := map[string]bool{}, img.Manifest.Digest.String()
-			for reads := 0; ; reads++ {
+			for seen := map[string]bool{}; ; seen[read(c)] = true {
 				select {
 				case <-over:
-					if len(left) == 0 {
-						t.Errorf("in %d reads the tag never moved", reads)
+					if len(seen) < 3 {
+						t.Errorf("a reader has seen %d values", len(seen))
 					}
 					return
 				default:
 				}
-				a := c.get("/v2/app/manifests/latest")
-				if a.err != nil || a.status != http.StatusOK {
-					t.Errorf("read: %v", a)
-					return
-				}
-				now := digest.FromBytes(a.body).String()
-				if left[now] {
-					t.Errorf("the tag went back to %s", now)
-					return
-				}
-				if now != last {
-					left[last], last = true, now
-				}
 			}
 		})
 	}
-	for _, m := range manifests {
+	manifests := []fakehub.Manifest{img.Manifest}
+	for n := range writers {
+		first, second := variant(t, img, n), variant(t, img, writers+n)
+		manifests = append(manifests, first)
 		writing.Go(func() {
-			if a := c.pushManifest("app", "latest", m); a.err != nil || a.status != http.StatusCreated {
-				t.Errorf("write: %v", a)
-			}
+			write(c, first)
+			read(c) // of another replica
 		})
+		if n%4 == 0 {
+			manifests = append(manifests, second)
+			writing.Go(func() {
+				read(c)
+				write(c, second)
+			})
+		}
 	}
 	writing.Wait()
 	close(over)
 	reading.Wait()
 
-	final := ""
+	final := read(c)
 	for _, r := range s.replicas {
-		a := newClient(t, r.Addr).get("/v2/app/manifests/latest").want(t, "read at the end", http.StatusOK)
-		if d := digest.FromBytes(a.body); !written[d] || final != "" && final != d.String() {
-			t.Errorf("at the end it is %s; another replica says %s", d, final)
-		} else {
-			final = d.String()
+		if now := read(newClient(t, r.Addr)); now != final {
+			t.Errorf("at the end it is %s; another replica says %s", now, final)
 		}
 	}
+	if err := h.order(); err != nil {
+		t.Errorf("of %d reads and writes: %v", len(h.all), err)
+	}
+	t.Logf("%d reads and writes in %v", len(h.all), time.Since(h.started).Round(time.Millisecond))
 	for _, m := range manifests { // none of them is lost
 		c.get("/v2/app/manifests/"+m.Digest.String()).want(t, "pull what was pushed", http.StatusOK)
 	}
