@@ -92,15 +92,15 @@ func (r *run) collect(ctx context.Context) error {
 	if err := r.uploads(ctx); err != nil {
 		return err
 	}
-	first, err := r.g.look(ctx, r.now, r.grace, r.progress)
+	last, err := r.g.look(ctx, r.now, r.grace, r.progress)
 	if err != nil {
 		return err
 	}
-	if err := r.findSuspects(ctx, first.marks); err != nil {
+	if err := r.findSuspects(ctx, last.marks); err != nil {
 		return err
 	}
-	last := first
 	if len(r.suspects) > 0 {
+		last = nil // of ten million blobs, the marks are a gigabyte
 		if last, err = r.g.look(ctx, r.now, r.grace, r.progress); err != nil {
 			return err
 		}

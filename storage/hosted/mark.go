@@ -13,7 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// marks is the set of records that something needs, as hashes of their keys: ten million blobs are few hundred megabytes.
+// marks is the set of records that something needs, as hashes of their keys: about a hundred bytes for each blob.
 // Two keys of one hash only keep a record that could go, until a run whose seed is another.
 type marks struct {
 	seed maphash.Seed
