@@ -53,18 +53,6 @@ func TestLargeBlobsNeedLittleMemory(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	if long {
-		timed(t, fmt.Sprintf("pulled by %d at once", readers), func() {
-			var all errgroup.Group
-			for range readers {
-				all.Go(func() error { return wantBytes(s, blob, 0, size) })
-			}
-			if err := all.Wait(); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-
 	peak := s.PeakRSS()
 	t.Logf("%d MiB: RSS at most %d MiB, of which the memory tier may have %d", size>>20, peak>>20, memoryTier>>20)
 	if peak > most+memoryTier {
