@@ -56,6 +56,9 @@ func (w *manifestWrite) push(ctx context.Context) error {
 		w.repo.g.healed(w.repo.name, w.digest)
 		return nil
 	}
+	if len(w.tagged) == 0 || errors.Is(err, storage.ErrUnavailable) {
+		return err
+	}
 	ctx, cancel := afterwards(ctx)
 	defer cancel()
 	if seen, lookErr := w.repo.sees(ctx, w.digest); seen || lookErr != nil {

@@ -76,11 +76,11 @@ func readAs[T any](ctx context.Context, g *Registry, key string) (v T, version s
 
 // write replaces a record that is at version was. Where the outcome is not known, or a repeated request lost against
 // itself, the nonce tells whether ours is the record that stands. It is then written again: it can be read, and may still
-// not be durable.
+// not be durable. A store that does not answer is not asked once more: it may take as long again to say so.
 func (g *Registry) write(ctx context.Context, key string, record []byte, was storage.Version) (storage.Version, error) {
 	v, err := g.store.PutIf(ctx, key, record, was)
-	if err == nil {
-		return v, nil
+	if err == nil || errors.Is(err, storage.ErrUnavailable) {
+		return v, err
 	}
 	stands, v, readErr := g.store.Get(ctx, key)
 	switch {

@@ -130,7 +130,7 @@ func (r Repo) PushBlob(ctx context.Context, d digest.Digest, body io.Reader, siz
 		return err
 	}
 	err = r.CommitUpload(ctx, id, 0, body, size, d)
-	if err != nil {
+	if err != nil && !errors.Is(err, storage.ErrUnavailable) { // the client waits, and the collector does it too
 		r.cancelAfterwards(ctx, id)
 	}
 	if errors.Is(err, ErrUploadUnknown) {
@@ -246,7 +246,7 @@ func (r Repo) appendPart(ctx context.Context, id string, start int64, body io.Re
 	if err == nil {
 		u, v, tried, err = r.notePart(ctx, id, u.End, chunk)
 	}
-	if err != nil && !tried {
+	if err != nil && !tried && !errors.Is(err, storage.ErrUnavailable) { // the client waits, and the collector does it too
 		r.dropPart(ctx, id, name)
 	}
 	if err != nil {
