@@ -69,22 +69,6 @@ func TestPullsGoOnWithoutS3(t *testing.T) {
 	}
 }
 
-func TestASlowBucketServes(t *testing.T) {
-	t.Parallel()
-	s := newSet(t, 1, leases)
-	stored, fresh := s.newRelease("library/stored", 210, 4_000, 300_000), s.newRelease("library/fresh", 211, 4_000, 300_000)
-	newClient(t, s.replicas[0].Addr).wantPull(t, stored)
-	s.gateway.wantStored(t, stored)
-	s.gateway.slow.Store(int64(300 * time.Millisecond))
-	c := newClient(t, s.newReplica(nil).Addr)
-	t.Logf("what the bucket has: %v", c.wantPull(t, stored).Round(time.Millisecond))
-	t.Logf("what it has not: %v", c.wantPull(t, fresh).Round(time.Millisecond))
-	s.gateway.slow.Store(0)
-	s.gateway.wantStored(t, fresh)
-	s.hub.Down()
-	newClient(t, s.newReplica(nil).Addr).wantPull(t, fresh)
-}
-
 // damage is what becomes of one object of an image. The layers are one that is verified before its first byte, one of one
 // request, and one of several.
 type damage struct {

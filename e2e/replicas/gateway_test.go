@@ -12,7 +12,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/entrepot/entrepot/e2e/bucket"
 )
@@ -28,8 +27,8 @@ type gateway struct {
 	url    string // of the relay
 	folder string
 	t      *testing.T
-	busy   atomic.Bool  // the relay answers 503
-	slow   atomic.Int64 // time.Duration that the relay waits before each answer and each piece of its body
+	busy   atomic.Bool // the relay answers 503
+	wrong  atomic.Pointer[trouble]
 	asked  requestLog
 }
 
@@ -52,25 +51,16 @@ func (g *gateway) hamper(next http.Handler) http.Handler {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			return
 		}
-		if pause := time.Duration(g.slow.Load()); pause > 0 {
-			time.Sleep(pause)
-			w = slowWriter{w, pause}
+		if wrong := g.wrong.Load(); wrong != nil {
+			(*wrong)(next, w, r)
+			return
 		}
 		next.ServeHTTP(w, r)
 	})
 }
 
-type slowWriter struct {
-	http.ResponseWriter
-	pause time.Duration
-}
-
-func (w slowWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-func (w slowWriter) Write(p []byte) (int, error) {
-	time.Sleep(w.pause)
-	return w.ResponseWriter.Write(p)
-}
+// trouble answers in the place of the S3 server, which is next.
+type trouble func(next http.Handler, w http.ResponseWriter, r *http.Request)
 
 // requestLog is what was asked, as "GET /warehouse/one/cache/...".
 type requestLog struct {
