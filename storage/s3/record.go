@@ -27,6 +27,11 @@ func (s *Store) PutIf(ctx context.Context, key string, record []byte, was storag
 		return now, nil
 	}
 	if sent.doubtful(err) && ctx.Err() == nil {
+		if errors.Is(err, errStalled) { // the caller has waited for long
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, s.timeout/5)
+			defer cancel()
+		}
 		if current, version, got := s.Get(ctx, key); got == nil && bytes.Equal(current, record) {
 			return version, nil
 		}
