@@ -47,7 +47,7 @@ func (c Config) checkS3(fail func(name, format string, args ...any)) {
 type bucket struct {
 	*proven
 	forCache storage.Store // the same, which takes no writes of hosted repositories with it when it fails
-	end      func() error
+	s3       *s3.Store     // below both
 }
 
 // openBucket asks the S3 server nothing yet.
@@ -65,7 +65,7 @@ func openBucket(c Config, log *slog.Logger) (*bucket, error) {
 	if err != nil {
 		return nil, usageError{fmt.Errorf("%sS3_BUCKET and what belongs to it: %w", prefix, err)}
 	}
-	return &bucket{newProven(newBreaker(store), log), newBreaker(store), store.Close}, nil
+	return &bucket{newProven(newBreaker(store), log), newBreaker(store), store}, nil
 }
 
 // warnOfPushed tells of hosted repositories that are not served, since they lie where they were pushed before there was a

@@ -3,11 +3,8 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
-
-	"github.com/entrepot/entrepot/storage"
 )
 
 // An upload to S3 is one object's, and takes as long as one request of a client that brings it. Those that are older than
@@ -52,25 +49,9 @@ func (b *bucket) abortUploads(ctx context.Context, age time.Duration) (int, erro
 	all := 0
 	var errs []error
 	for _, folder := range []string{"hosted/", "cache/"} {
-		ended, err := abortUploads(ctx, b.proven.Store, folder, age)
+		ended, err := b.s3.AbortUploads(ctx, folder, age)
 		all += ended
 		errs = append(errs, err)
 	}
 	return all, errors.Join(errs...)
-}
-
-// abortUploads is for a store that is able.
-func abortUploads(ctx context.Context, s storage.Store, prefix string, age time.Duration) (int, error) {
-	able, ok := s.(interface {
-		AbortUploads(ctx context.Context, prefix string, age time.Duration) (int, error)
-	})
-	if !ok {
-		return 0, fmt.Errorf("abort uploads of %s: %w", prefix, storage.ErrUnable)
-	}
-	return able.AbortUploads(ctx, prefix, age)
-}
-
-// AbortUploads is that of the store below.
-func (b *breaker) AbortUploads(ctx context.Context, prefix string, age time.Duration) (int, error) {
-	return abortUploads(ctx, b.store, prefix, age)
 }

@@ -72,7 +72,7 @@ func TestOnlyOurUploadsOfTheBucketAreEnded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer b.end()
+	defer b.s3.Close()
 	var listed, ended []string
 	f.fails(func(w http.ResponseWriter, r *http.Request) bool {
 		q := r.URL.Query()

@@ -90,7 +90,7 @@ func (s *stored) open(c Config, n *counts, log *slog.Logger) error {
 		if s.bucket, err = openBucket(c, log); err != nil {
 			return err
 		}
-		s.later(s.bucket.end)
+		s.later(s.bucket.s3.Close)
 		warnOfPushed(objects, log)
 		kept = s.bucket
 	}
