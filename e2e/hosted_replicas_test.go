@@ -3,6 +3,7 @@ package e2e
 import (
 	"maps"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -26,7 +27,13 @@ func newReplicas(t *testing.T, settings ...string) site {
 	t.Helper()
 	s := replicasOn(t, registryOptions(settings...))
 	s.each((*server.Server).Start)
-	t.Cleanup(func() { s.each(func(r *server.Server) { checkMemory(t, r) }) })
+	t.Cleanup(func() {
+		s.each(func(r *server.Server) {
+			if checkMemory(t, r); !strings.Contains(r.Log(), "msg=answered") {
+				t.Error("one of the replicas was asked nothing")
+			}
+		})
+	})
 	return s
 }
 
