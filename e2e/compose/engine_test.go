@@ -106,7 +106,8 @@ func (p *project) compose(args ...string) string {
 }
 
 func (p *project) arguments() []string {
-	return []string{"compose", "--project-name", p.name, "--file", filepath.Join(server.Root(), p.file), "--file", p.override}
+	files := []string{"--file", filepath.Join(server.Root(), p.file), "--file", p.override, "--env-file", os.DevNull} // whatever .env the checkout has
+	return append([]string{"compose", "--project-name", p.name}, files...)
 }
 
 // inspect gives a field of a service's container.
