@@ -22,13 +22,18 @@ func (s *stored) openHosted(c Config, kept storage.Store, events hosted.Events, 
 		Store: s.hostedStore, Events: events, Log: log,
 		Grace: time.Duration(c.GCGrace), Untagged: time.Duration(c.GCUntagged),
 	}
-	if s.bucket == nil {
+	if s.bucket != nil {
+		o.Ahead = recordsAhead
+	} else {
 		space := room{giveUp: s.blobs.Room, givable: s.blobs.Givable, free: func() (int64, error) { return cache.FreeBytes(c.Data) }}
 		o.Fits, o.Room = space.fits, space.forPush
 	}
 	s.hosted, err = hosted.New(o)
 	return err
 }
+
+// recordsAhead: one after the other, at some 15 ms each, a million manifests take hours.
+const recordsAhead = 16
 
 const (
 	probeTime = time.Minute    // enough for a handful of small writes on a slow disk

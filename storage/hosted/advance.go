@@ -231,17 +231,11 @@ func (g *Registry) namedParts(ctx context.Context) (*marks, error) {
 
 // namesOf marks the parts that the records of a folder name.
 func namesOf[T any](ctx context.Context, g *Registry, folder string, named *marks, parts func(T) []string) error {
-	for info, err := range g.store.List(ctx, folder, "") {
-		if err != nil {
-			return err
-		}
-		if hasEnded(info) {
-			continue
-		}
+	records := ahead(ctx, g.store, folder, g.ahead, func(info storage.Info) (T, error) {
 		rec, _, err := readAs[T](ctx, g, info.Key)
-		if errors.Is(err, storage.ErrNotFound) {
-			continue
-		}
+		return rec, err
+	})
+	for rec, err := range records {
 		if err != nil {
 			return err
 		}

@@ -57,7 +57,7 @@ func newSite(t *testing.T, change ...func(*Options)) *site {
 
 func newSiteOver(t *testing.T, c *clock, s storage.Store, change ...func(*Options)) *site {
 	t.Helper()
-	o := Options{Store: s, Grace: time.Hour, Now: c.Now}
+	o := Options{Store: s, Grace: time.Hour, Ahead: 3, Now: c.Now}
 	for _, f := range change {
 		f(&o)
 	}

@@ -61,6 +61,7 @@ type Options struct {
 
 	Grace    time.Duration // 0: 24 h. How long what was claimed for a push is safe from collection
 	Untagged time.Duration // 0: never. How long a manifest stays that nothing keeps: no tag, no index, no subject
+	Ahead    int           // 0: 1. Records that a collection reads at a time, where each takes long
 
 	// Fits says whether so many bytes could be stored, or why not. It is asked what a client announces, and gives up nothing
 	// for it. Room makes sure that so many more can be; it is asked as they come, a few MiB at a time. Both may be
@@ -77,6 +78,7 @@ type Registry struct {
 	store    storage.Store
 	grace    time.Duration
 	untagged time.Duration
+	ahead    int
 	fits     func(ctx context.Context, bytes int64) error
 	room     func(ctx context.Context, bytes int64) error
 	events   Events

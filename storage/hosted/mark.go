@@ -2,7 +2,6 @@ package hosted
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"hash/maphash"
 	"iter"
@@ -151,24 +150,10 @@ func (s *survey) count(usage *RepoUsage, own *marks, m found) {
 }
 
 func (s *survey) manifests(ctx context.Context, repo string) iter.Seq2[found, error] {
-	return func(yield func(found, error) bool) {
-		prefix := manifestKeys(repo)
-		for info, err := range s.g.store.List(ctx, prefix, "") {
-			if err == nil && hasEnded(info) {
-				continue
-			}
-			var m found
-			if err == nil {
-				m, err = s.manifest(ctx, repo, strings.TrimPrefix(info.Key, prefix), info.Modified)
-			}
-			if errors.Is(err, storage.ErrNotFound) {
-				continue // deleted meanwhile
-			}
-			if !yield(m, err) || err != nil {
-				return
-			}
-		}
-	}
+	prefix := manifestKeys(repo)
+	return ahead(ctx, s.g.store, prefix, s.g.ahead, func(info storage.Info) (found, error) {
+		return s.manifest(ctx, repo, strings.TrimPrefix(info.Key, prefix), info.Modified)
+	})
 }
 
 func (s *survey) manifest(ctx context.Context, repo, element string, modified time.Time) (found, error) {

@@ -19,7 +19,7 @@ func New(o Options) (*Registry, error) {
 	if o.Store == nil {
 		return nil, errors.New("hosted repositories need a store")
 	}
-	g := &Registry{store: o.Store, grace: o.Grace, untagged: o.Untagged, fits: o.Fits, room: o.Room, events: o.Events, log: o.Log, now: o.Now}
+	g := &Registry{store: o.Store, grace: o.Grace, untagged: o.Untagged, ahead: max(o.Ahead, 1), fits: o.Fits, room: o.Room, events: o.Events, log: o.Log, now: o.Now}
 	if g.grace == 0 {
 		g.grace = defaultGrace
 	}
