@@ -13,6 +13,7 @@ import (
 const (
 	mostStoring = 4096 // blobs that wait for the bucket
 	storers     = 2    // blobs on their way there at once
+	persistence = 10 * time.Minute
 )
 
 // storing is what is left to be done in the bucket after a fill.
@@ -79,11 +80,13 @@ func (c *Blobs) release() {
 	}
 }
 
-// persist does something in the bucket, again and again while that does not answer, until ctx ends.
+// persist does something in the bucket, again and again while that does not answer, until ctx ends or persistence does: what the
+// bucket never takes must not keep the rest from it.
 func persist(ctx context.Context, do func() error) error {
-	for {
+	for began := time.Now(); ; {
 		err := do()
-		if !errors.Is(err, storage.ErrUnavailable) && !errors.Is(err, context.DeadlineExceeded) {
+		answered := !errors.Is(err, storage.ErrUnavailable) && !errors.Is(err, context.DeadlineExceeded)
+		if answered || time.Since(began) > persistence {
 			return err
 		}
 		timer := time.NewTimer(bucketRest)

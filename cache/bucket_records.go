@@ -91,7 +91,11 @@ func (r *Records) share(batch []recordWrite) {
 	}
 	var s sharing
 	for _, w := range batch {
-		if w.share || w.verb == verbRemove && isShared(w.key) {
+		switch {
+		case w.verb == verbRemove && isShared(w.key):
+			r.o.Bucket.absent.set(w.key, struct{}{}, persistence) // until it is removed there, it is not to be found there
+			s.writes = append(s.writes, w)
+		case w.share:
 			s.writes = append(s.writes, w)
 		}
 	}
