@@ -103,10 +103,10 @@ func TestAHolderThatDiesBeforeItsFirstByte(t *testing.T) {
 	t.Parallel()
 	s := newSet(t, 2, leases)
 	r := s.newRelease("library/app", 30, 4_000, 300_000)
-	s.hub.Inject(fakehub.Fault{Kind: fakehub.KindManifestGet, Digest: r.image.Manifest.Digest, Count: 1, Do: fakehub.Hang()})
+	hangs := s.hub.Inject(fakehub.Fault{Kind: fakehub.KindManifestGet, Digest: r.image.Manifest.Digest, Count: 1, Do: fakehub.Hang()})
 	first := read(t.Context(), t, s.replicas[0], r.manifestPath(r.image.Manifest.Digest.String()))
-	wantSoon(t, arrival, "it has the lease", func() bool {
-		return strings.Contains(s.gateway.lease(r.image.Manifest.Digest), s.replicas[0].URL)
+	wantSoon(t, arrival, "it has the lease, and waits for upstream", func() bool {
+		return hangs.Hits() > 0 && strings.Contains(s.gateway.lease(r.image.Manifest.Digest), s.replicas[0].URL)
 	}, func() string { return "" })
 	s.replicas[0].Kill()
 	<-first.ended
