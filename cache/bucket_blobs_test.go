@@ -90,7 +90,7 @@ func TestWhatTheBucketCouldNotTakeIsStoredLater(t *testing.T) {
 			s.want(evicted, Whole)
 			synctest.Wait()
 			s.blobs.dropHere(digest.FromBytes(evicted))
-			time.Sleep(10 * time.Minute)
+			time.Sleep(persistence / 2)
 			if stored := f.common.keys("cache/blobs/"); len(stored) > 0 && name == "refused" {
 				t.Errorf("stored: %q", stored)
 			}

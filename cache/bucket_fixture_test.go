@@ -120,6 +120,8 @@ func (b *commonsBody) Read(p []byte) (int, error) {
 	}
 	b.s.mu.Unlock()
 	switch {
+	case b.ctx.Err() != nil:
+		return 0, b.ctx.Err()
 	case left == 0 && silent, b.s.stuck != nil && b.s.stuck(b.at):
 		<-b.ctx.Done()
 		return 0, b.ctx.Err()

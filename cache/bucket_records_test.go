@@ -184,7 +184,7 @@ func TestABucketThatFailsOverRecordsCostsNoPull(t *testing.T) {
 			if n := f.common.count("get cache/"); n != 1 {
 				t.Errorf("it was asked for %d records, want one", n)
 			}
-			time.Sleep(time.Hour)
+			time.Sleep(persistence / 2)
 			s.pull(i, "1")
 			f.common.fail(nil)
 			time.Sleep(2 * time.Minute)

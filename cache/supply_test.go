@@ -2,11 +2,14 @@ package cache
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"testing"
 	"testing/synctest"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/entrepot/entrepot/storage/storagetest"
 )
 
 func TestWrongBytesInTheBucketAreNeverServedAndReplaced(t *testing.T) {
@@ -51,6 +54,23 @@ func TestWrongBytesInTheBucketAreNeverServedAndReplaced(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+func TestSmallWrongBytesInTheBucketAreNobodysAnswer(t *testing.T) {
+	for _, tier := range []string{"with a disk", "without a disk"} {
+		inFleet(t, tier, func(t *testing.T, f *fleet) {
+			b := randomBytes(1, smallBlob)
+			f.stock(newOrigin("library/x", b))
+			f.common.put(t, blobInBucket(b), make([]byte, len(b)))
+			s := f.alone(newOrigin("library/x", b), diskTiers[tier])
+			gate := make(chan struct{})
+			f.common.fail(only(storagetest.Open, func(context.Context, storagetest.Op, string) error { <-gate; return nil }))
+			together(b, gate, s, s, s, s, s, s, s, s)
+			if n := s.from.twice; n > 0 && s.blobs.disk != nil {
+				t.Errorf("upstream gave %d bytes twice", n)
+			}
+		})
 	}
 }
 

@@ -35,12 +35,12 @@ func TestWhatIsBeingStoredIsReadFromTheServerThatHasIt(t *testing.T) {
 	inFleet(t, "", func(t *testing.T, f *fleet) {
 		b := randomBytes(2, 3<<20)
 		a, other := f.named("a", newOrigin("library/x", b)), f.named("b", newOrigin("library/x", b))
-		f.common.fail(only(storagetest.Put, silentFor(time.Hour)))
+		f.common.fail(only(storagetest.Put, silentFor(persistence / 2)))
 		a.want(b, Whole)
 		time.Sleep(10 * turnLife)
 		other.wantFrom(0, b, Whole)
 		f.common.fail(nil)
-		time.Sleep(2 * time.Hour)
+		time.Sleep(persistence)
 		f.wantNoLease()
 		if n := other.events.count("stored true"); n > 0 || !f.common.holds(b) {
 			t.Errorf("stored %d times by who only borrowed it, right: %v", n, f.common.holds(b))
