@@ -82,8 +82,8 @@ func wantNoSecrets(t *testing.T, servers ...*server.Server) {
 	}
 }
 
+// It is not beside others, as where fetches are counted elsewhere.
 func TestReplicasServeEachOtherWhatNeedsALogin(t *testing.T) {
-	t.Parallel()
 	s := newSet(t, 3, withUsers(t))
 	s.hub.Set(func(o *fakehub.Options) { o.Bandwidth = 4 * steady })
 	r := s.newRelease("closed/app", 600, 4_000, 300_000, 8_000_000)
