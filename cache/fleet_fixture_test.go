@@ -24,6 +24,7 @@ type fleet struct {
 func inFleet(t *testing.T, name string, test func(t *testing.T, f *fleet)) {
 	t.Run(name, func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
+			t.Cleanup(func() { time.Sleep(bucketPatience) }) // questions to the bucket outlive whoever asked
 			test(t, &fleet{t: t, common: newCommons(), peers: map[string]Peer{}})
 		})
 	})

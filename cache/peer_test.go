@@ -58,6 +58,7 @@ func TestAHolderThatFailsCostsNoPull(t *testing.T) {
 				t.Errorf("upstream gave %d bytes, want %d at most; %d twice", from, size-test.gives, s.from.twice)
 			}
 			s.want(b, Whole)
+			synctest.Wait()
 			if len(s.blobs.alone) > 0 || s.from.open != 0 {
 				t.Errorf("upstream is blamed: %v; %d answers were not closed", s.blobs.alone, s.from.open)
 			}

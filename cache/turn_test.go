@@ -35,7 +35,7 @@ func TestWhatIsBeingStoredIsReadFromTheServerThatHasIt(t *testing.T) {
 	inFleet(t, "", func(t *testing.T, f *fleet) {
 		b := randomBytes(2, 3<<20)
 		a, other := f.named("a", newOrigin("library/x", b)), f.named("b", newOrigin("library/x", b))
-		f.common.fail(only(storagetest.Put, silentFor(persistence / 2)))
+		f.common.fail(only(storagetest.Put, silentFor(persistence/2)))
 		a.want(b, Whole)
 		time.Sleep(10 * turnLife)
 		other.wantFrom(0, b, Whole)
