@@ -128,8 +128,10 @@ func openBlobs(o BlobOptions, files fileSystem) (*Blobs, error) {
 	for range warmers {
 		c.wg.Go(c.warm)
 	}
-	for range storers {
-		c.wg.Go(c.store)
+	if c.bucket != nil {
+		for range storers {
+			c.wg.Go(c.store)
+		}
 	}
 	return c, nil
 }
@@ -273,6 +275,8 @@ func (c *Blobs) Open(ctx context.Context, from Origin, d digest.Digest, r Range)
 		return c.stream(ctx, from, d, r, "full")
 	case errors.Is(err, errBusy):
 		return c.stream(ctx, from, d, r, "busy")
+	case errors.Is(err, errForeign):
+		return c.stream(ctx, from, d, r, "foreign")
 	case errors.Is(err, errDisk):
 		c.log.Error("the disk tier failed; a blob is streamed past it", "digest", d, "err", err)
 		return c.stream(ctx, from, d, r, "disk")

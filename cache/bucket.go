@@ -3,18 +3,21 @@ package cache
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/entrepot/entrepot/storage"
 )
 
 const (
 	bucketPatience = 2 * time.Second // without an answer, or without a byte
+	bucketSlow     = time.Second     // for something small
 	bucketRest     = 5 * time.Second // that a bucket is not asked anything after it failed
 	absentFor      = time.Second     // that a record which was not there is not asked for again
 	shunFor        = 10 * time.Minute
@@ -33,6 +36,7 @@ type Bucket struct {
 	o       BucketOptions
 	absent  *remembered[string, struct{}]        // records that were not there
 	shunned *remembered[digest.Digest, struct{}] // blobs of which wrong bytes came from elsewhere than upstream
+	flights singleflight.Group                   // of records
 
 	mu    sync.Mutex
 	until time.Time // guarded by mu: it is not asked before
@@ -63,6 +67,9 @@ func NewBucket(o BucketOptions) (*Bucket, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Address != "" && (o.Leases == nil || o.Peer == nil) {
+		return nil, errors.New("a server with an address needs leases and peers")
+	}
 	b := &Bucket{o: o}
 	var absent, shunned error
 	b.absent, absent = newRemembered[string, struct{}](o.Now)
@@ -82,8 +89,9 @@ func (b *Bucket) ask(ctx context.Context, question func(context.Context) error) 
 	}
 	brief, cancel := context.WithTimeoutCause(ctx, bucketPatience, errSilent)
 	defer cancel()
+	began := time.Now()
 	err := question(brief)
-	b.judge(ctx, err)
+	b.judge(ctx, began, err)
 	return err
 }
 
@@ -93,11 +101,21 @@ func (b *Bucket) resting() bool {
 	return b.o.Now().Before(b.until)
 }
 
-// judge lets the bucket rest after a failure that is not the caller's.
-func (b *Bucket) judge(ctx context.Context, err error) {
-	if err == nil || ctx.Err() != nil || errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrHeld) || errors.Is(err, storage.ErrRange) {
-		return
+// judge lets the bucket rest after a failure that is neither the caller's nor one object's, and after an answer that was long
+// in coming: a pull may need several.
+func (b *Bucket) judge(ctx context.Context, began time.Time, err error) {
+	gone := errors.Is(err, storage.ErrUnavailable) || errors.Is(err, errSilent) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+	took := time.Since(began)
+	switch {
+	case ctx.Err() != nil:
+	case gone:
+		b.rest(err)
+	case took > bucketSlow:
+		b.rest(fmt.Errorf("it took %s to answer", took.Round(time.Millisecond)))
 	}
+}
+
+func (b *Bucket) rest(err error) {
 	b.mu.Lock()
 	before := b.until
 	b.until = b.o.Now().Add(bucketRest)
@@ -115,10 +133,11 @@ func (b *Bucket) blob(ctx context.Context, d digest.Digest, off, n int64) (Part,
 	}
 	during, cancel := context.WithCancelCause(ctx)
 	timer := time.AfterFunc(bucketPatience, func() { cancel(errSilent) })
+	began := time.Now()
 	body, info, err := b.o.Store.Open(during, bucketBlob(d), off, n)
 	timer.Stop()
+	b.judge(ctx, began, err)
 	if err != nil {
-		b.judge(ctx, err)
 		cancel(nil)
 		return Part{}, err
 	}
@@ -172,10 +191,11 @@ type impatient struct {
 
 func (i *impatient) Read(p []byte) (int, error) {
 	i.timer.Reset(bucketPatience)
+	began := time.Now()
 	n, err := i.ReadCloser.Read(p)
 	i.timer.Stop()
 	if err != nil && err != io.EOF {
-		i.bucket.judge(i.ctx, err)
+		i.bucket.judge(i.ctx, began, err)
 	}
 	return n, err
 }

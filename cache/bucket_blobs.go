@@ -36,13 +36,18 @@ func (c *Blobs) settle(f *fill) {
 	if c.bucket == nil || !todo.whole && !todo.absent {
 		return
 	}
+	if !todo.whole && todo.turn.end(context.WithoutCancel(c.ctx), false) == nil { // at once: a queue of these would be filled by strangers
+		return
+	}
 	if _, bad := c.bucket.shunned.get(f.digest); bad {
 		todo.absent = true // or not to be believed
 	}
 	select {
 	case c.storing <- todo:
-	default:
-		c.events.BucketStored(false) // the lease is taken over in the end
+	default: // the lease is taken over in the end
+		if todo.whole {
+			c.events.BucketStored(false)
+		}
 	}
 }
 
@@ -75,8 +80,10 @@ func (c *Blobs) storeOne(s storing) {
 
 // release tells other servers that nothing is fetched or stored here any more, as long as the bucket takes it.
 func (c *Blobs) release() {
+	ctx, cancel := context.WithTimeout(context.Background(), parting)
+	defer cancel()
 	for err := error(nil); err == nil && len(c.storing) > 0; {
-		err = (<-c.storing).turn.end(context.Background(), false)
+		err = (<-c.storing).turn.end(ctx, false)
 	}
 }
 

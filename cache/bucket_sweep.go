@@ -1,7 +1,9 @@
 package cache
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -53,6 +55,7 @@ func (b *Bucket) Sweep(ctx context.Context, age time.Duration) (Swept, error) {
 }
 
 func removeOlder(ctx context.Context, from storage.Store, than time.Time, found func(info storage.Info, removed bool)) error {
+	var failed error
 	for info, err := range from.List(ctx, "", "") {
 		if err != nil {
 			return err
@@ -60,10 +63,14 @@ func removeOlder(ctx context.Context, from storage.Store, than time.Time, found 
 		old := info.Modified.Before(than)
 		if old {
 			if err := from.Delete(ctx, info.Key); err != nil {
-				return err
+				if ctx.Err() != nil || errors.Is(err, storage.ErrUnavailable) {
+					return err
+				}
+				failed = cmp.Or(failed, err)
+				continue
 			}
 		}
 		found(info, old)
 	}
-	return nil
+	return failed
 }

@@ -26,7 +26,7 @@ type Events interface {
 	FillJoined()            // a reader follows a fill that another one began
 	FillResumed()           // upstream's connection broke and the fill went on at the offset
 	FillEnded(o Outcome)    //
-	Streamed(reason string) // a blob went past the cache: "full", "disk", "busy", "none"
+	Streamed(reason string) // a blob went past the cache: "full", "disk", "busy", "foreign", "none"
 	Evicted(bytes int64)
 	Unverified()                  // a 206 was sent before its blob was verified
 	Stale(registry, cause string) // a stale answer

@@ -137,7 +137,14 @@ func (f *fill) keepFront() (front int64) {
 
 func (f *fill) source(ctx context.Context, want span) *source {
 	return &source{ctx: ctx, from: f.from, digest: f.digest, size: f.size, pos: want.from, end: want.to, plain: f.alone,
-		resumed: f.blobs.events.FillResumed, jitter: f.blobs.jitter}
+		resumed: f.blobs.events.FillResumed, jitter: f.blobs.jitter, unranged: f.unrange}
+}
+
+// unrange has the rest fetched by one stream: whoever has it ignores ranges.
+func (f *fill) unrange() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ranged = false
 }
 
 // dispatch hands stretches of the blob to workers until every byte is had or being fetched. It ends before its workers.
@@ -197,6 +204,9 @@ func (f *fill) next() (want span, more bool) {
 	}
 	if f.workers >= limit {
 		return span{}, true
+	}
+	if !f.ranged {
+		return front, true
 	}
 	return span{front.from, min(front.to, front.from+chunkBytes)}, true
 }

@@ -7,8 +7,10 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// errBusy says that as many fills run as may.
-var errBusy = errors.New("too many fills")
+var (
+	errBusy    = errors.New("too many fills")                        // as many run as may
+	errForeign = errors.New("a fill of another kind of origin runs") // see apart
+)
 
 // follow attaches a reader to the blob's fill, beginning one if there is none.
 func (c *Blobs) follow(ctx context.Context, from Origin, d digest.Digest, r Range) (*Reader, error) {
@@ -22,6 +24,9 @@ func (c *Blobs) follow(ctx context.Context, from Origin, d digest.Digest, r Rang
 				return rd, err
 			}
 			continue
+		}
+		if !began && f.apart(from) {
+			return nil, errForeign
 		}
 		if !began {
 			c.events.FillJoined()
@@ -39,6 +44,11 @@ func (c *Blobs) follow(ctx context.Context, from Origin, d digest.Digest, r Rang
 			return nil, context.Cause(ctx)
 		}
 	}
+}
+
+// apart: what is hosted waits for no upstream, nor the other way round, so that neither fails for the other's sake.
+func (f *fill) apart(from Origin) bool {
+	return f.blob == nil && f.from.Repo().none() != from.Repo().none()
 }
 
 // join attaches a reader to a fill. errMoved says that the fill has ended in a way that is no answer to this reader.

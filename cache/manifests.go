@@ -146,14 +146,18 @@ func (m *Manifests) byDigest(ctx context.Context, up Upstream, d digest.Digest) 
 		if alone {
 			ctx = Alone(ctx)
 		}
-		man, turn, err := m.obtain(ctx, up, d)
-		turn.rest()
-		defer m.records.whenShared(func(ctx context.Context) error { return turn.end(ctx, err == nil) })
+		man, t, err := m.obtain(ctx, up, d)
+		t.rest()
 		if err != nil {
+			m.flights.alone(func(ctx context.Context) { _ = t.end(context.WithoutCancel(ctx), false) })
 			m.unobtained(repo, d, err)
 			return nil, err
 		}
-		return m.keep(ctx, repo, man), nil
+		kept := m.keep(ctx, repo, man)
+		if t.lease != nil {
+			m.records.whenShared(repo, func(ctx context.Context) error { return t.end(ctx, true) })
+		}
+		return kept, nil
 	})
 	return man, TierUpstream, err
 }
@@ -210,7 +214,7 @@ func (m *Manifests) hold(repo Repo, man Manifest) *Manifest {
 
 // obtain fetches a manifest, from the server that is fetching it where there is one. The turn ends when the manifest is kept.
 func (m *Manifests) obtain(ctx context.Context, up Upstream, d digest.Digest) (Manifest, *turn, error) {
-	if man, ok, err := m.reuse(ctx, up, d); ok || err != nil {
+	if man, ok, err := m.reuse(ctx, up, d); ok || err != nil && !IsOutage(err) {
 		return man, &turn{}, err
 	}
 	bucket := m.records.o.Bucket

@@ -85,13 +85,12 @@ func (m *Manifests) Purge(ctx context.Context, repo Repo, ref string, dropBlob f
 
 func (m *Manifests) purge(ctx context.Context, repo Repo, ref string, dropBlob func(context.Context, digest.Digest) error) (Purged, error) {
 	var purged Purged
-	if err := m.records.bring(ctx, tagKey(repo, "")); err != nil {
-		return purged, err
+	for _, folder := range []string{tagFolder, seenFolder} {
+		if err := m.records.bring(ctx, folder, repo); err != nil {
+			return purged, err
+		}
 	}
-	if err := m.records.bring(ctx, seenFolder+repoKey(repo)+"/"); err != nil {
-		return purged, err
-	}
-	if err := m.records.Flush(ctx); err != nil {
+	if err := errors.Join(m.records.Flush(ctx), m.records.settled(ctx)); err != nil {
 		return purged, err
 	}
 	tags, doomed, err := m.condemn(ctx, repo, ref)

@@ -32,8 +32,8 @@ type Records struct {
 	queue chan []recordWrite // its capacity is never the limit, room is: a send under mu does not block
 	done  chan struct{}
 
-	sharing chan sharing  // a send under mu; no send waits
-	shared  chan struct{} // closed when nothing is shared any more
+	sharing [sharers]chan sharing // sends under mu, which do not wait
+	sharers sync.WaitGroup
 	ending  context.Context
 	end     context.CancelFunc
 
@@ -94,13 +94,14 @@ func NewRecords(store storage.Store, o RecordOptions) *Records {
 		room:    semaphore.NewWeighted(recordRoom),
 		queue:   make(chan []recordWrite, recordRoom/recordBlock),
 		done:    make(chan struct{}),
-		sharing: make(chan sharing, mostSharing),
-		shared:  make(chan struct{}),
 		waiting: make(map[string]waitingRecord),
 	}
 	r.ending, r.end = context.WithCancel(context.Background())
-	go r.work()     // until Close closes the queue
-	go r.shareAll() // likewise
+	go r.work() // until Close closes the queue
+	for i := range r.sharing {
+		r.sharing[i] = make(chan sharing, mostSharing)
+		r.sharers.Go(func() { r.shareAll(r.sharing[i]) }) // likewise
+	}
 	return r
 }
 
@@ -110,12 +111,14 @@ func (r *Records) Close() {
 	if !r.closed {
 		r.closed = true
 		close(r.queue)
-		close(r.sharing)
+		for _, queue := range r.sharing {
+			close(queue)
+		}
 	}
 	r.mu.Unlock()
 	<-r.done
 	patience := time.AfterFunc(parting, r.end)
-	<-r.shared
+	r.sharers.Wait()
 	patience.Stop()
 	r.end()
 }

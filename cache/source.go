@@ -32,6 +32,7 @@ type source struct {
 	body     io.ReadCloser
 	failures int
 	resumed  func()
+	unranged func() // nil, or told that a range was ignored
 	jitter   func(time.Duration) time.Duration
 }
 
@@ -42,6 +43,9 @@ func (s *source) use(p Part) error {
 		return fmt.Errorf("blob %s has %d bytes by one answer and %d by another", s.digest, s.size, p.Size)
 	}
 	if p.Off < s.pos { // the registry ignored the range
+		if s.unranged != nil {
+			s.unranged()
+		}
 		if _, err := io.CopyN(io.Discard, p.Body, s.pos-p.Off); err != nil {
 			p.Body.Close()
 			return fmt.Errorf("skip to byte %d of blob %s: %w", s.pos, s.digest, noEOF(err))

@@ -7,6 +7,7 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -69,7 +70,7 @@ func (s *supply) FetchBlob(ctx context.Context, d digest.Digest, off, n int64) (
 			p.Body = &borrowed{ReadCloser: p.Body, supply: s, at: at, ctx: ctx}
 			return p, nil
 		}
-		if unproved, ok := errors.AsType[*unprovedError](err); ok {
+		if unproved, ok := errors.AsType[*unprovedError](err); ok && !IsOutage(unproved.error) {
 			return Part{}, unproved.error
 		}
 		if ctx.Err() != nil {
@@ -181,18 +182,39 @@ func (s *supply) tier() Tier {
 	return TierUpstream
 }
 
+// A body from elsewhere than upstream has to give so many bytes a second, once it was waited for so long.
+const (
+	leastRate = 64 << 10
+	slowAfter = 5 * time.Second
+)
+
+var errSlow = errors.New("the bytes come too slowly")
+
 // borrowed is a body from elsewhere than upstream. Where it breaks, the next one is opened elsewhere.
 type borrowed struct {
 	io.ReadCloser
 	supply *supply
 	at     place
 	ctx    context.Context
+	waited time.Duration
+	got    int64
 }
 
 func (b *borrowed) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
+	n, err := b.read(p)
 	if err != nil && err != io.EOF && b.ctx.Err() == nil {
 		b.supply.leave(b.ctx, b.at, err)
 	}
+	return n, err
+}
+
+func (b *borrowed) read(p []byte) (int, error) {
+	if b.waited > slowAfter && b.got < int64(b.waited.Seconds()*leastRate) {
+		return 0, errSlow
+	}
+	began := time.Now()
+	n, err := b.ReadCloser.Read(p)
+	b.waited += time.Since(began)
+	b.got += int64(n)
 	return n, err
 }

@@ -35,10 +35,8 @@ func (b *Bucket) turn(ctx context.Context, d digest.Digest) *turn {
 	}
 	lease := storage.NewLease(b.o.Leases, digestKey(d), b.o.Address, turnLife)
 	for range 2 { // whoever held it may have released it between two looks
-		err := b.ask(ctx, func(ctx context.Context) (err error) {
-			t.held, err = lease.Take(ctx)
-			return err
-		})
+		var err error
+		t.held, err = b.takeLease(ctx, lease)
 		switch {
 		case err == nil:
 			t.lease = lease
@@ -51,6 +49,16 @@ func (b *Bucket) turn(ctx context.Context, d digest.Digest) *turn {
 		}
 	}
 	return t
+}
+
+// takeLease asks for nothing else while the bucket rests. That leases fail says nothing of what else is there.
+func (b *Bucket) takeLease(ctx context.Context, lease *storage.Lease) (*storage.Held, error) {
+	if b.resting() {
+		return nil, errResting
+	}
+	brief, cancel := context.WithTimeout(ctx, bucketPatience)
+	defer cancel()
+	return lease.Take(brief)
 }
 
 // ours reports whether the lease is held here.

@@ -29,14 +29,14 @@ type Cache struct {
 var _ cache.Events = (*Cache)(nil)
 
 // streamedReasons are the words that cache.Events says.
-var streamedReasons = []string{"full", "disk", "busy", "none"}
+var streamedReasons = []string{"full", "disk", "busy", "foreign", "none"}
 
 type staleKey struct{ registry, cause string }
 
 // NewCache registers the cache's metrics. upstreams are the registry labels that may occur.
 func NewCache(r prometheus.Registerer, upstreams []string) *Cache {
 	ended := counters(r, "fill", "ended_total", "Fills that ended, by outcome: complete, corrupt, failed, paused.", "outcome")
-	streamed := counters(r, "cache", "streamed_total", "Blobs that went past the cache, by reason: full, disk (it failed), busy, none (there is no disk tier).", "reason")
+	streamed := counters(r, "cache", "streamed_total", "Blobs that went past the cache, by reason: full, disk (it failed), busy, foreign (hosted, while an upstream's is fetched, or the other way round), none (there is no disk tier).", "reason")
 	stale := counters(r, "cache", "stale_total", "Stale answers, by the cause of upstream's silence.", "registry", "cause")
 	prefetched := counters(r, "cache", "prefetches_total", "Layers that were to be fetched ahead, by result: queued, dropped.", "result")
 	bucketStored := counters(r, "cache", "s3_stores_total", "Blobs that were to go to S3, by result: stored, lost (another server will fetch them from upstream).", "result")
