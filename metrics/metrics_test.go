@@ -52,6 +52,13 @@ func TestCacheEvents(t *testing.T) {
 	c.Stale("evil.example", string(cache.CauseLimited))
 	c.Prefetched(true)
 	c.Prefetched(false)
+	c.BucketStored(true)
+	c.BucketStored(false)
+	c.BucketStored(false)
+	c.BucketFailed()
+	c.Borrowed(true)
+	c.Borrowed(true)
+	c.Borrowed(false)
 	expect(t, r, `
 		# HELP entrepot_fill_running Fills under way.
 		# TYPE entrepot_fill_running gauge
@@ -71,10 +78,11 @@ func TestCacheEvents(t *testing.T) {
 		entrepot_fill_ended_total{outcome="corrupt"} 0
 		entrepot_fill_ended_total{outcome="failed"} 0
 		entrepot_fill_ended_total{outcome="paused"} 0
-		# HELP entrepot_cache_streamed_total Blobs that went past the cache, by reason: full, disk (it failed), busy, none (there is no disk tier).
+		# HELP entrepot_cache_streamed_total Blobs that went past the cache, by reason: full, disk (it failed), busy, foreign (hosted, while an upstream's is fetched, or the other way round), none (there is no disk tier).
 		# TYPE entrepot_cache_streamed_total counter
 		entrepot_cache_streamed_total{reason="busy"} 0
 		entrepot_cache_streamed_total{reason="disk"} 0
+		entrepot_cache_streamed_total{reason="foreign"} 0
 		entrepot_cache_streamed_total{reason="full"} 1
 		entrepot_cache_streamed_total{reason="none"} 0
 		entrepot_cache_streamed_total{reason="other"} 1
@@ -95,6 +103,17 @@ func TestCacheEvents(t *testing.T) {
 		# TYPE entrepot_cache_prefetches_total counter
 		entrepot_cache_prefetches_total{result="queued"} 1
 		entrepot_cache_prefetches_total{result="dropped"} 1
+		# HELP entrepot_cache_s3_stores_total Blobs that were to go to S3, by result: stored, lost (another server will fetch them from upstream).
+		# TYPE entrepot_cache_s3_stores_total counter
+		entrepot_cache_s3_stores_total{result="lost"} 2
+		entrepot_cache_s3_stores_total{result="stored"} 1
+		# HELP entrepot_cache_s3_failures_total Times that S3 failed or kept silent and was left alone for some seconds. The pulls go on.
+		# TYPE entrepot_cache_s3_failures_total counter
+		entrepot_cache_s3_failures_total 1
+		# HELP entrepot_cache_replica_reads_total Blobs and manifests read from the server that was fetching them, by result: begun, failed (upstream was asked then).
+		# TYPE entrepot_cache_replica_reads_total counter
+		entrepot_cache_replica_reads_total{result="begun"} 2
+		entrepot_cache_replica_reads_total{result="failed"} 1
 	`)
 }
 
