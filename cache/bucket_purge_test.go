@@ -63,7 +63,6 @@ func TestAPurgeReachesTheBucketFromAnyServer(t *testing.T) {
 }
 
 func TestAPurgeIsNotUndoneByWhatWaitsForTheBucket(t *testing.T) {
-	t.Skip("FIXME: what waits in Records.sharing is written after the purge has removed it, and is borrowed again from there")
 	inFleet(t, "", func(t *testing.T, f *fleet) {
 		i := newImage(nginx, "1")
 		s := f.alone(i.origin())

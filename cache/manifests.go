@@ -155,7 +155,7 @@ func (m *Manifests) byDigest(ctx context.Context, up Upstream, d digest.Digest) 
 		}
 		kept := m.keep(ctx, repo, man)
 		if t.lease != nil {
-			m.records.whenShared(repo, func(ctx context.Context) error { return t.end(ctx, true) })
+			m.records.whenShared(manifestKey(d), func(ctx context.Context) error { return t.end(ctx, true) })
 		}
 		return kept, nil
 	})

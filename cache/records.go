@@ -32,17 +32,17 @@ type Records struct {
 	queue chan []recordWrite // its capacity is never the limit, room is: a send under mu does not block
 	done  chan struct{}
 
-	sharing [sharers]chan sharing // sends under mu, which do not wait
+	lanes   [sharers]chan sharing // to the bucket; sends under mu, which do not wait
 	sharers sync.WaitGroup
 	ending  context.Context
 	end     context.CancelFunc
 
-	mu           sync.Mutex
-	waiting      map[string]waitingRecord // guarded by mu, like all below: what is not yet in the store
-	serial       uint64
-	closed       bool
-	sharingBytes int64 // of what waits for the bucket
-	complained   time.Time
+	mu         sync.Mutex
+	waiting    map[string]waitingRecord // guarded by mu, like all below: what is not yet in the store
+	serial     uint64
+	closed     bool
+	sharing    int64 // bytes that wait for the bucket
+	complained time.Time
 }
 
 // RecordOptions are all optional.
@@ -98,9 +98,9 @@ func NewRecords(store storage.Store, o RecordOptions) *Records {
 	}
 	r.ending, r.end = context.WithCancel(context.Background())
 	go r.work() // until Close closes the queue
-	for i := range r.sharing {
-		r.sharing[i] = make(chan sharing, mostSharing)
-		r.sharers.Go(func() { r.shareAll(r.sharing[i]) }) // likewise
+	for i := range r.lanes {
+		r.lanes[i] = make(chan sharing, mostSharing)
+		r.sharers.Go(func() { r.carry(r.lanes[i]) }) // until Close closes the lane
 	}
 	return r
 }
@@ -111,8 +111,8 @@ func (r *Records) Close() {
 	if !r.closed {
 		r.closed = true
 		close(r.queue)
-		for _, queue := range r.sharing {
-			close(queue)
+		for _, lane := range r.lanes {
+			close(lane)
 		}
 	}
 	r.mu.Unlock()
