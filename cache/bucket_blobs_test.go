@@ -121,17 +121,19 @@ func silentFor(d time.Duration) func(context.Context, storagetest.Op, string) er
 
 func TestABucketThatTakesNothingHoldsUpNoFill(t *testing.T) {
 	inFleet(t, "", func(t *testing.T, f *fleet) {
-		s := f.alone(newOrigin("library/x"))
+		inHand := [storers][]byte{randomBytes(8, 10), randomBytes(9, 10)}
+		s := f.alone(newOrigin("library/x", inHand[:]...))
 		f.common.fail(silence)
+		for _, b := range inHand {
+			s.want(b, Whole)
+			synctest.Wait()
+		}
 		const more = 10
-		for i := range mostStoring + storers + more {
+		for i := range mostStoring + more {
 			d := digest.FromString(fmt.Sprint(i))
 			ended := newFill(s.blobs, s.blobs.supplied(t.Context(), s.from, d), d)
 			ended.supply.fetched = true
 			s.blobs.settle(ended)
-			if i < storers {
-				synctest.Wait() // somebody has it in hand
-			}
 		}
 		if n := s.events.count("stored false"); n != more {
 			t.Errorf("%d blobs found no room, want %d", n, more)
