@@ -106,12 +106,14 @@ func persist(ctx context.Context, do func() error) error {
 	}
 }
 
-// storeBlob stores a blob that the disk tier still has.
+// storeBlob stores a blob that the disk tier still has, and that the bucket has not, or with another size.
 func (c *Blobs) storeBlob(ctx context.Context, s storing) error {
 	key := bucketBlob(s.digest)
+	var there storage.Info // of no key: it is not there
 	if !s.absent {
-		if _, err := c.bucket.o.Store.Stat(ctx, key); !errors.Is(err, storage.ErrNotFound) {
-			return err // or nil: it is there
+		var err error
+		if there, err = c.bucket.o.Store.Stat(ctx, key); err != nil && !errors.Is(err, storage.ErrNotFound) {
+			return err
 		}
 	}
 	f, err := c.disk.open(s.digest)
@@ -122,5 +124,8 @@ func (c *Blobs) storeBlob(ctx context.Context, s storing) error {
 		return err
 	}
 	defer f.Close()
+	if there.Key != "" && there.Size == f.size {
+		return nil
+	}
 	return c.bucket.o.Store.Put(ctx, key, f.File, f.size)
 }

@@ -126,11 +126,16 @@ func (c *Blobs) fillFor(ctx context.Context, from Origin, d digest.Digest) (f *f
 // run runs one fill to its end, which comes at the latest with Close.
 func (c *Blobs) run(f *fill) {
 	f.run(c.ctx)
+	if f.failed() {
+		c.settle(f) // before the next fill can take the lease
+	}
 	c.mu.Lock()
 	delete(c.fills, f.digest)
 	c.mu.Unlock()
 	close(f.ended)
-	c.settle(f)
+	if !f.failed() {
+		c.settle(f)
+	}
 }
 
 // conclude puts the file of a fill where it belongs, and what was learnt where it is remembered.

@@ -178,6 +178,7 @@ func (s *streamed) Read(p []byte) (int, error) {
 				}
 				return 0, ErrCorrupt
 			}
+			s.supply.measured(s.src.ctx, s.src.pos)
 			return s.ahead.Read(p)
 		}
 		if err != nil {

@@ -39,13 +39,14 @@ type supply struct {
 	turn     *turn
 	proved   bool  // the repository has the blob
 	size     int64 // -1: unknown
+	odd      int64 // size of what the bucket has, where that is another; -1: it is not
 	borrowed bool  // bytes came from elsewhere than upstream
 	fetched  bool  // upstream was asked
 }
 
 // supplied puts a supply before an origin, where there is a bucket that can be trusted with the blob.
 func (c *Blobs) supplied(ctx context.Context, from Origin, d digest.Digest) *supply {
-	s := &supply{Origin: from, blobs: c, digest: d, alone: isAlone(ctx), turn: &turn{}, size: -1}
+	s := &supply{Origin: from, blobs: c, digest: d, alone: isAlone(ctx), turn: &turn{}, size: -1, odd: -1}
 	if c.bucket == nil || from.Repo().none() { // what is hosted has a place of its own
 		s.place.Store(int32(upstream))
 	} else if _, bad := c.bucket.shunned.get(d); bad {
@@ -119,7 +120,10 @@ func (s *supply) accept(ctx context.Context, at place, size int64) error {
 		s.size = size
 	}
 	if size != s.size {
-		return fmt.Errorf("%w: %d bytes of blob %s instead of %d", ErrCorrupt, size, s.digest, s.size)
+		if at != atPeer {
+			s.odd = size
+		}
+		return fmt.Errorf("%d bytes of blob %s instead of %d", size, s.digest, s.size)
 	}
 	s.borrowed = true
 	return nil
@@ -140,8 +144,6 @@ func (s *supply) leave(ctx context.Context, at place, err error) {
 		s.blobs.log.Debug("another server does not give what it fetches", "digest", s.digest, "server", s.turn.holder, "err", err)
 		s.blobs.events.Borrowed(false)
 		s.turn.watch(ctx)
-	case errors.Is(err, ErrCorrupt):
-		s.blobs.bucket.shun(ctx, s.digest)
 	}
 	s.place.Store(int32(next))
 }
@@ -169,6 +171,17 @@ func (s *supply) doubtful() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.borrowed
+}
+
+// measured is told the size of a blob whose digest is right. Only then it is known whether the bucket has the size wrong, or
+// whoever contradicted it.
+func (s *supply) measured(ctx context.Context, size int64) {
+	s.mu.Lock()
+	wrong := s.odd >= 0 && s.odd != size
+	s.mu.Unlock()
+	if wrong {
+		s.blobs.bucket.shun(ctx, s.digest)
+	}
 }
 
 // tier is where a reader's bytes come from.

@@ -97,7 +97,6 @@ func TestWrongBytesOfUpstreamAreStillItsFault(t *testing.T) {
 
 // A registry that names a wrong size must not cost anybody else the blob: as on the disk.
 func TestASizeThatARegistryMisstatesRemovesNothingFromTheBucket(t *testing.T) {
-	t.Skip("FIXME: supply.leave shuns the object, and takes it from all servers, where accept finds another size than a repository's HEAD names")
 	inFleet(t, "", func(t *testing.T, f *fleet) {
 		b := randomBytes(3, 3<<20)
 		f.stock(newOrigin("library/x", b))
