@@ -35,6 +35,7 @@ var (
 type Bucket struct {
 	o       BucketOptions
 	absent  *remembered[string, struct{}]        // records that were not there
+	removed *remembered[string, struct{}]        // records that were removed here, and may still be there
 	shunned *remembered[digest.Digest, struct{}] // blobs of which wrong bytes came from elsewhere than upstream
 	flights singleflight.Group                   // of records
 
@@ -71,10 +72,11 @@ func NewBucket(o BucketOptions) (*Bucket, error) {
 		return nil, errors.New("a server with an address needs leases and peers")
 	}
 	b := &Bucket{o: o}
-	var absent, shunned error
+	var absent, removed, shunned error
 	b.absent, absent = newRemembered[string, struct{}](o.Now)
+	b.removed, removed = newRemembered[string, struct{}](o.Now)
 	b.shunned, shunned = newRemembered[digest.Digest, struct{}](o.Now)
-	return b, errors.Join(absent, shunned)
+	return b, errors.Join(absent, removed, shunned)
 }
 
 func bucketBlob(d digest.Digest) string {

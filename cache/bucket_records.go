@@ -23,7 +23,7 @@ func (b *Bucket) record(ctx context.Context, key string) (record []byte, err err
 	if b == nil || !isShared(key) {
 		return nil, storage.ErrNotFound
 	}
-	if _, absent := b.absent.get(key); absent {
+	if _, absent := b.absent.get(key); absent || b.hides(key) {
 		return nil, storage.ErrNotFound
 	}
 	record, err = b.read(ctx, key)
@@ -36,6 +36,23 @@ func (b *Bucket) record(ctx context.Context, key string) (record []byte, err err
 		return record, nil
 	}
 	return nil, storage.ErrNotFound
+}
+
+// hide has records that are about to be removed not be found in the bucket, until they are removed there too.
+func (b *Bucket) hide(batch []recordWrite) {
+	if b == nil {
+		return
+	}
+	for _, w := range batch {
+		if w.verb == verbRemove && isShared(w.key) {
+			b.removed.set(w.key, struct{}{}, persistence)
+		}
+	}
+}
+
+func (b *Bucket) hides(key string) bool {
+	_, removed := b.removed.get(key)
+	return removed
 }
 
 // read reads a record, once for all who ask at the same time, and within the bucket's patience, whoever of them leaves.
@@ -60,18 +77,12 @@ func (r *Records) borrow(ctx context.Context, key string) ([]byte, error) {
 	return r.adopt(ctx, key, record)
 }
 
-// adopt keeps a record that was read in the bucket, unless there is one here by now, which is newer.
+// adopt keeps a record that was read in the bucket, unless it was written or removed here by now, which is newer.
 func (r *Records) adopt(ctx context.Context, key string, record []byte) ([]byte, error) {
-	r.mu.Lock()
-	newer, ok := r.waiting[key]
-	r.mu.Unlock()
-	switch {
-	case ok && newer.record == nil:
-		return nil, storage.ErrNotFound
-	case ok:
-		return newer.record, nil
+	if newer, err := r.here(ctx, key); !errors.Is(err, storage.ErrNotFound) || r.o.Bucket.hides(key) {
+		return newer, err
 	}
-	batch := []recordWrite{{verb: verbCreate, key: key, record: record}}
+	batch := []recordWrite{{verb: verbAdopt, key: key, record: record}}
 	if repo, _, err := parseKey(seenFolder, key); err == nil {
 		batch = append(batch, recordWrite{verb: verbCreate, key: nameKey(repo), record: []byte("{}")})
 	}

@@ -28,9 +28,6 @@ func (r *Records) share(batch []recordWrite) {
 	}
 	for _, w := range batch {
 		removed := w.verb == verbRemove && isShared(w.key)
-		if removed {
-			r.o.Bucket.absent.set(w.key, struct{}{}, persistence) // until it is removed there, it is not to be found there
-		}
 		s := sharing{w.key, weigh([]recordWrite{w}), func(ctx context.Context) error { return r.shareOne(ctx, w) }}
 		if (removed || w.share) && !r.send(lane(w.key), s) {
 			r.o.Failed()

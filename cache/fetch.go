@@ -184,8 +184,13 @@ func (f *fill) next() (want span, more bool) {
 		busy.add(t.from, t.to)
 	}
 	front, more := busy.gap(0, f.size)
-	if !more || !f.ranged && f.workers > 0 {
-		return span{}, more
+	switch {
+	case !more:
+		return span{}, false
+	case !f.ranged && f.workers > 0:
+		return span{}, true
+	case !f.ranged: // all at once, since each request costs what is before it too
+		return front, true
 	}
 	if f.workers < maxDemanded {
 		for r := range f.readers {
@@ -199,14 +204,11 @@ func (f *fill) next() (want span, more bool) {
 		}
 	}
 	limit := maxParallel
-	if len(f.readers) == 0 || f.alone || !f.ranged || f.supply.one() {
+	if len(f.readers) == 0 || f.alone || f.supply.one() {
 		limit = 1
 	}
 	if f.workers >= limit {
 		return span{}, true
-	}
-	if !f.ranged {
-		return front, true
 	}
 	return span{front.from, min(front.to, front.from+chunkBytes)}, true
 }

@@ -58,6 +58,7 @@ type recordVerb int
 const (
 	verbPut    recordVerb = iota // replace whatever is there
 	verbCreate                   // write unless something is there: records whose content follows from their key
+	verbAdopt                    // write what the bucket has, unless something is there, or was removed meanwhile
 	verbRemove
 	verbTouch // write again what is there, if that has not happened for a day
 	verbMark  // nothing: says that everything before it is done
@@ -139,15 +140,21 @@ func (r *Records) Flush(ctx context.Context) error {
 
 // get reads a record; storage.ErrNotFound is the only miss.
 func (r *Records) get(ctx context.Context, key string) ([]byte, error) {
+	record, err := r.here(ctx, key)
+	if errors.Is(err, storage.ErrNotFound) {
+		return r.borrow(ctx, key)
+	}
+	return record, err
+}
+
+// here reads a record that does not have to come from the bucket.
+func (r *Records) here(ctx context.Context, key string) ([]byte, error) {
 	r.mu.Lock()
 	w, ok := r.waiting[key]
 	r.mu.Unlock()
 	switch {
 	case !ok:
 		record, _, err := r.store.Get(ctx, key)
-		if errors.Is(err, storage.ErrNotFound) {
-			return r.borrow(ctx, key)
-		}
 		return record, err
 	case w.record == nil:
 		return nil, storage.ErrNotFound
@@ -198,6 +205,7 @@ func (r *Records) write(ctx context.Context, batch ...recordWrite) bool {
 	if r.room.Acquire(ctx, weigh(batch)) != nil {
 		return false
 	}
+	r.o.Bucket.hide(batch)
 	taken := r.enqueue(batch)
 	if taken {
 		r.share(batch)
@@ -226,6 +234,10 @@ func (r *Records) enqueue(batch []recordWrite) bool {
 		switch w := batch[i]; w.verb {
 		case verbPut, verbCreate, verbRemove:
 			r.waiting[w.key] = waitingRecord{w.record, w.serial}
+		case verbAdopt:
+			if _, newer := r.waiting[w.key]; !newer {
+				r.waiting[w.key] = waitingRecord{w.record, w.serial}
+			}
 		}
 	}
 	r.queue <- batch
@@ -272,6 +284,11 @@ func (r *Records) apply(ctx context.Context, w recordWrite) error {
 	case verbPut:
 		return r.put(ctx, w)
 	case verbCreate:
+		return r.create(ctx, w)
+	case verbAdopt:
+		if r.o.Bucket.hides(w.key) {
+			return nil
+		}
 		return r.create(ctx, w)
 	case verbRemove:
 		return r.store.Delete(ctx, w.key)
