@@ -65,7 +65,7 @@ func openBucket(c Config, log *slog.Logger) (*bucket, error) {
 	if err != nil {
 		return nil, usageError{fmt.Errorf("%sS3_BUCKET and what belongs to it: %w", prefix, err)}
 	}
-	return &bucket{newProven(newBreaker(store), log), newBreaker(store), store}, nil
+	return &bucket{newProven(newBreaker(store), log.With("bucket", c.S3Bucket, "endpoint", string(c.S3Endpoint))), newBreaker(store), store}, nil
 }
 
 // warnOfPushed tells of hosted repositories that are not served, since they lie where they were pushed before there was a

@@ -29,6 +29,7 @@ type proven struct {
 	holds bool
 	err   error     // of the last probe
 	until time.Time // err is not asked anew before
+	told  time.Time // when err was last logged
 }
 
 func newProven(s storage.Store, log *slog.Logger) *proven { return &proven{Store: s, log: log} }
@@ -75,11 +76,22 @@ func (p *proven) look(ctx context.Context) error {
 	case err == nil && p.err != nil:
 		p.log.Info("the bucket takes writes")
 	case err != nil:
-		p.log.Error("nothing can be pushed to the bucket, nor deleted", "err", err)
+		p.tell(err)
 		err = fmt.Errorf("%w, or not as it has to: %w", storage.ErrUnavailable, err)
 	}
 	p.holds, p.err, p.until = err == nil, err, time.Now().Add(proofPause)
 	return err
+}
+
+// tell says once a minute what is wrong: somebody tries every few seconds. The caller holds mu.
+func (p *proven) tell(err error) {
+	if time.Since(p.told) < time.Minute {
+		return
+	}
+	p.told = time.Now()
+	p.log.Error("nothing can be pushed to the bucket, nor deleted", "err", err, "remedy",
+		"see that the S3 server answers, and check "+prefix+"S3_BUCKET, S3_ENDPOINT, S3_REGION and S3_PATH_STYLE, the credentials "+
+			"(AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role), and what they may do")
 }
 
 func (p *proven) Put(ctx context.Context, key string, body io.Reader, size int64) error {
