@@ -53,12 +53,11 @@ func (c *Blobs) settle(f *fill) {
 
 // store puts what is queued into the bucket. While that fails, the queue waits. It ends at Close.
 func (c *Blobs) store() {
-	for {
+	for c.ctx.Err() == nil {
 		select {
 		case s := <-c.storing:
 			c.storeOne(s)
 		case <-c.ctx.Done():
-			return
 		}
 	}
 }

@@ -170,6 +170,7 @@ func TestFirstPullsAtOnceAskTheBucketForEachRecordOnce(t *testing.T) {
 			}
 			clients.Wait()
 			time.Sleep(time.Minute)
+			synctest.Wait()
 			asked := map[string]int{}
 			for _, a := range f.common.asked {
 				if asked[a]++; strings.HasPrefix(a, "get ") && asked[a] > 1 {
@@ -197,6 +198,7 @@ func TestRecordsOfARepositoryAreSharedInOrderBesideOthers(t *testing.T) {
 			want = append(want, digestKey(d))
 		}
 		time.Sleep(16 * each * slow / (sharers / 2)) // by one of them it would take twice as long
+		synctest.Wait()
 		got := map[string][]string{}
 		for _, a := range f.common.asked {
 			if repo, last, err := parseKey("put cache/"+seenFolder, a); err == nil {
