@@ -46,6 +46,7 @@ func TestHostedAndUpstreamFillsDoNotWaitForEachOther(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer rd.Close()
+				rd.OnWait(ctx.Err)
 				var got bytes.Buffer
 				if _, err := rd.WriteTo(&got); err != nil || !bytes.Equal(got.Bytes(), b) {
 					t.Errorf("%d of %d bytes, %v", got.Len(), size, err)

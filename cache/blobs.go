@@ -348,6 +348,9 @@ func (c *Blobs) promote(d digest.Digest, f *blobFile) []byte {
 // Drop forgets a blob, in the bucket too. A fill that runs goes on, and so do other servers.
 func (c *Blobs) Drop(ctx context.Context, d digest.Digest) error {
 	c.dropHere(d)
+	if c.bucket != nil {
+		c.bucket.removed.set(bucketBlob(d), struct{}{}, persistence) // also where it is on its way there
+	}
 	return c.bucket.drop(ctx, d)
 }
 

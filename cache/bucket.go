@@ -35,7 +35,7 @@ var (
 type Bucket struct {
 	o       BucketOptions
 	absent  *remembered[string, struct{}]        // records that were not there
-	removed *remembered[string, struct{}]        // records that were removed here, and may still be there
+	removed *remembered[string, struct{}]        // records and blobs that were removed here, and may still be there
 	shunned *remembered[digest.Digest, struct{}] // blobs of which wrong bytes came from elsewhere than upstream
 	flights singleflight.Group                   // of records
 

@@ -126,5 +126,10 @@ func (c *Blobs) storeBlob(ctx context.Context, s storing) error {
 	if there.Key != "" && there.Size == f.size {
 		return nil
 	}
-	return c.bucket.o.Store.Put(ctx, key, f.File, f.size)
+	c.bucket.removed.drop(key)
+	err = c.bucket.o.Store.Put(ctx, key, f.File, f.size)
+	if err == nil && c.bucket.hides(key) { // purged meanwhile
+		err = c.bucket.o.Store.Delete(ctx, key)
+	}
+	return err
 }

@@ -51,6 +51,27 @@ func TestAPurgeRemovesWhatWaitsForTheBucket(t *testing.T) {
 	})
 }
 
+func TestAPurgeRemovesABlobThatIsOnItsWayToTheBucket(t *testing.T) {
+	inFleet(t, "", func(t *testing.T, f *fleet) {
+		i := newImage(nginx, "1")
+		s := f.alone(i.origin())
+		f.common.fail(about(blobInBucket(i.layer), only(storagetest.Put, late(time.Minute))))
+		s.pull(i, "1")
+		if _, err := s.manifests.Purge(t.Context(), nginx, "", s.blobs.Drop); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Minute)
+		if keys := f.common.keys("cache/"); len(keys) > 0 {
+			t.Errorf("left: %q", keys)
+		}
+		s.pull(i, "1")
+		time.Sleep(2 * time.Minute)
+		if !f.common.holds(i.layer) {
+			t.Error("what was pulled after it is not there")
+		}
+	})
+}
+
 func TestAPurgeFailsWhereARecordOfTheBucketCannotBeRead(t *testing.T) {
 	for _, folder := range []string{tagFolder, seenFolder} {
 		inFleet(t, folder, func(t *testing.T, f *fleet) {
@@ -141,7 +162,14 @@ func TestARecordOfTheBucketNeverReplacesWhatIsKnownHere(t *testing.T) {
 				synctest.Wait()
 				r.write(t.Context(), change)
 				asked.Wait()
+				r.write(t.Context(), recordWrite{verb: verbAdopt, key: key, record: []byte(old)}) // as one who was about to
+				if got := read(); stuck && got != name {
+					t.Errorf("while it waits: %q", got)
+				}
 				close(gate)
+				if err := r.Flush(t.Context()); err != nil {
+					t.Fatal(err)
+				}
 				for _, when := range []string{"at once", "later"} {
 					if got := read(); got != name {
 						t.Errorf("%s: %q", when, got)
