@@ -185,15 +185,15 @@ func (c *Blobs) Stat(ctx context.Context, from Origin, d digest.Digest) (int64, 
 	}
 	size, err := c.ask(ctx, from, d)
 	if IsOutage(err) {
-		if stored, inBucket := c.stored(ctx, from, d); inBucket {
-			return stored, TierS3, nil
+		if size, ok := c.statInBucket(ctx, from, d); ok {
+			return size, TierS3, nil
 		}
 	}
 	return size, TierUpstream, err
 }
 
-// stored gives the size of a blob that the bucket has, if the repository was seen to have it.
-func (c *Blobs) stored(ctx context.Context, from Origin, d digest.Digest) (int64, bool) {
+// statInBucket gives the size of a blob that the bucket has, if the repository was seen to have it.
+func (c *Blobs) statInBucket(ctx context.Context, from Origin, d digest.Digest) (int64, bool) {
 	if _, err := c.seen.get(ctx, from.Repo(), d); err != nil {
 		return 0, false
 	}

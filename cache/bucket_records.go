@@ -68,8 +68,8 @@ func (b *Bucket) read(ctx context.Context, key string) ([]byte, error) {
 	return record.([]byte), err
 }
 
-// borrow reads a record that another server has written, and keeps it here.
-func (r *Records) borrow(ctx context.Context, key string) ([]byte, error) {
+// fromBucket reads a record that another server has written, and keeps it here.
+func (r *Records) fromBucket(ctx context.Context, key string) ([]byte, error) {
 	record, err := r.o.Bucket.record(ctx, key)
 	if err != nil {
 		return nil, err

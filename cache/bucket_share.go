@@ -3,6 +3,7 @@ package cache
 import (
 	"bytes"
 	"context"
+	"errors"
 	"hash/fnv"
 	"strings"
 	"time"
@@ -13,6 +14,8 @@ const (
 	mostSharing = 1024            // things that wait in each
 	parting     = 5 * time.Second // for what waits at Close
 )
+
+var errBehind = errors.New("too much waits for the bucket")
 
 // sharing is one thing to be done in the bucket.
 type sharing struct {
@@ -51,15 +54,15 @@ func (r *Records) whenShared(key string, do func(context.Context) error) {
 	}
 }
 
-// settled returns when everything handed over before is in the bucket, or lost.
-func (r *Records) settled(ctx context.Context) error {
+// flushShared returns when everything handed over before is in the bucket, or lost.
+func (r *Records) flushShared(ctx context.Context) error {
 	if r.o.Bucket == nil {
 		return nil
 	}
 	for i := range r.lanes {
 		done := make(chan struct{})
 		if !r.send(i, sharing{do: func(context.Context) error { close(done); return nil }}) {
-			return errResting
+			return errBehind
 		}
 		select {
 		case <-done:

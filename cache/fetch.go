@@ -79,7 +79,7 @@ func (f *fill) resume(ctx context.Context, part *partial) (*source, error) {
 // ask opens [want.from, want.to), and finds the size out where the answer does not tell it.
 func (f *fill) ask(ctx context.Context, want span) (Part, error) {
 	off, n := want.from, want.to-want.from
-	if f.alone && off == 0 {
+	if f.plain && off == 0 {
 		n = -1
 	}
 	p, err := f.from.FetchBlob(ctx, f.digest, off, n)
@@ -136,7 +136,7 @@ func (f *fill) keepFront() (front int64) {
 }
 
 func (f *fill) source(ctx context.Context, want span) *source {
-	return &source{ctx: ctx, from: f.from, digest: f.digest, size: f.size, pos: want.from, end: want.to, plain: f.alone,
+	return &source{ctx: ctx, from: f.from, digest: f.digest, size: f.size, pos: want.from, end: want.to, plain: f.plain,
 		resumed: f.blobs.events.FillResumed, jitter: f.blobs.jitter, unranged: f.unrange}
 }
 
@@ -204,7 +204,7 @@ func (f *fill) next() (want span, more bool) {
 		}
 	}
 	limit := maxParallel
-	if len(f.readers) == 0 || f.alone || f.supply.one() {
+	if len(f.readers) == 0 || f.plain || f.supply.one() {
 		limit = 1
 	}
 	if f.workers >= limit {

@@ -31,7 +31,7 @@ type fill struct {
 	from   Origin // supply, under the name of the repository that was asked for the blob first
 	supply *supply
 	blobs  *Blobs
-	alone  bool // fetch by one plain stream: parallel ranges gave wrong bytes before
+	plain  bool // fetch by one plain stream: parallel ranges gave wrong bytes before
 
 	hire    chan struct{} // tells the dispatcher that there may be work for somebody; holds one
 	settled chan struct{} // closed when the size is known and readers may attach, or the fill has failed

@@ -112,7 +112,7 @@ func (c *Blobs) fillFor(ctx context.Context, from Origin, d digest.Digest) (f *f
 		return nil, false, errBusy
 	}
 	f = newFill(c, c.supplied(ctx, from, d), d)
-	f.alone = c.alone[d]
+	f.plain = c.alone[d]
 	if blob != nil {
 		f.blob = blob
 		f.have.add(0, blob.size)

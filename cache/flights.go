@@ -44,9 +44,9 @@ func (f *flights) begin() bool {
 	return true
 }
 
-// alone runs work for which nobody waits; it does nothing after close. The goroutine ends with the work, which must heed
+// detach runs work for which nobody waits; it does nothing after close. The goroutine ends with the work, which must heed
 // its context.
-func (f *flights) alone(work func(context.Context)) {
+func (f *flights) detach(work func(context.Context)) {
 	if !f.begin() {
 		return
 	}

@@ -149,7 +149,7 @@ func (m *Manifests) byDigest(ctx context.Context, up Upstream, d digest.Digest) 
 		man, t, err := m.obtain(ctx, up, d)
 		t.rest()
 		if err != nil {
-			m.flights.alone(func(ctx context.Context) { _ = t.end(context.WithoutCancel(ctx), false) })
+			m.flights.detach(func(ctx context.Context) { _ = t.end(context.WithoutCancel(ctx), false) })
 			m.unobtained(repo, d, err)
 			return nil, err
 		}

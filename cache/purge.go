@@ -90,7 +90,7 @@ func (m *Manifests) purge(ctx context.Context, repo Repo, ref string, dropBlob f
 			return purged, err
 		}
 	}
-	if err := errors.Join(m.records.Flush(ctx), m.records.settled(ctx)); err != nil {
+	if err := errors.Join(m.records.Flush(ctx), m.records.flushShared(ctx)); err != nil {
 		return purged, err
 	}
 	tags, doomed, err := m.condemn(ctx, repo, ref)

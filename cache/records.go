@@ -142,7 +142,7 @@ func (r *Records) Flush(ctx context.Context) error {
 func (r *Records) get(ctx context.Context, key string) ([]byte, error) {
 	record, err := r.here(ctx, key)
 	if errors.Is(err, storage.ErrNotFound) {
-		return r.borrow(ctx, key)
+		return r.fromBucket(ctx, key)
 	}
 	return record, err
 }
@@ -171,7 +171,7 @@ func (r *Records) stat(ctx context.Context, key string) (int64, error) {
 	case !ok:
 		info, err := r.store.Stat(ctx, key)
 		if errors.Is(err, storage.ErrNotFound) {
-			record, err := r.borrow(ctx, key)
+			record, err := r.fromBucket(ctx, key)
 			return int64(len(record)), err
 		}
 		return info.Size, err

@@ -34,14 +34,14 @@ type supply struct {
 	alone  bool // other servers are not asked
 	single bool // nobody can follow what is fetched for one reader, so there is no lease
 
-	mu       sync.Mutex // guards the rest; held while the next place is found
-	peer     Peer
-	turn     *turn
-	proved   bool  // the repository has the blob
-	size     int64 // -1: unknown
-	odd      int64 // size of what the bucket has, where that is another; -1: it is not
-	borrowed bool  // bytes came from elsewhere than upstream
-	fetched  bool  // upstream was asked
+	mu        sync.Mutex // guards the rest; held while the next place is found
+	peer      Peer
+	turn      *turn
+	proved    bool  // the repository has the blob
+	size      int64 // -1: unknown
+	odd       int64 // size of what the bucket has, where that is another; -1: it is not
+	elsewhere bool  // bytes came from elsewhere than upstream
+	fetched   bool  // upstream was asked
 }
 
 // supplied puts a supply before an origin, where there is a bucket that can be trusted with the blob.
@@ -66,9 +66,9 @@ func (s *supply) FetchBlob(ctx context.Context, d digest.Digest, off, n int64) (
 			s.mu.Unlock()
 			return s.Origin.FetchBlob(ctx, d, off, n)
 		}
-		p, err := s.borrow(ctx, at, off, n)
+		p, err := s.openElsewhere(ctx, at, off, n)
 		if err == nil {
-			p.Body = &borrowed{ReadCloser: p.Body, supply: s, at: at, ctx: ctx}
+			p.Body = &elsewhereBody{ReadCloser: p.Body, supply: s, at: at, ctx: ctx}
 			return p, nil
 		}
 		if unproved, ok := errors.AsType[*unprovedError](err); ok && !IsOutage(unproved.error) {
@@ -84,8 +84,8 @@ func (s *supply) FetchBlob(ctx context.Context, d digest.Digest, off, n int64) (
 // unprovedError is upstream's word that the repository does not have the blob, or its silence.
 type unprovedError struct{ error }
 
-// borrow opens a part of the blob elsewhere than upstream.
-func (s *supply) borrow(ctx context.Context, at place, off, n int64) (p Part, err error) {
+// openElsewhere opens a part of the blob elsewhere than upstream.
+func (s *supply) openElsewhere(ctx context.Context, at place, off, n int64) (p Part, err error) {
 	if at == atPeer {
 		p, err = s.peer.FetchBlob(ctx, s.digest, off, n)
 	} else {
@@ -125,7 +125,7 @@ func (s *supply) accept(ctx context.Context, at place, size int64) error {
 		}
 		return fmt.Errorf("%d bytes of blob %s instead of %d", size, s.digest, s.size)
 	}
-	s.borrowed = true
+	s.elsewhere = true
 	return nil
 }
 
@@ -138,7 +138,7 @@ func (s *supply) leave(ctx context.Context, at place, err error) {
 	}
 	next := upstream
 	switch {
-	case at == inBucket && errors.Is(err, storage.ErrNotFound) && !s.borrowed && !s.single:
+	case at == inBucket && errors.Is(err, storage.ErrNotFound) && !s.elsewhere && !s.single:
 		next = s.take(ctx)
 	case at == atPeer:
 		s.blobs.log.Debug("another server does not give what it fetches", "digest", s.digest, "server", s.turn.holder, "err", err)
@@ -170,7 +170,7 @@ func (s *supply) one() bool { return s.at() == atPeer }
 func (s *supply) doubtful() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.borrowed
+	return s.elsewhere
 }
 
 // measured is told the size of a blob whose digest is right. Only then it is known whether the bucket has the size wrong, or
@@ -203,8 +203,8 @@ const (
 
 var errSlow = errors.New("the bytes come too slowly")
 
-// borrowed is a body from elsewhere than upstream. Where it breaks, the next one is opened elsewhere.
-type borrowed struct {
+// elsewhereBody is a body from elsewhere than upstream. Where it breaks, the next one is opened elsewhere.
+type elsewhereBody struct {
 	io.ReadCloser
 	supply *supply
 	at     place
@@ -213,7 +213,7 @@ type borrowed struct {
 	got    int64
 }
 
-func (b *borrowed) Read(p []byte) (int, error) {
+func (b *elsewhereBody) Read(p []byte) (int, error) {
 	n, err := b.read(p)
 	if err != nil && err != io.EOF && b.ctx.Err() == nil {
 		b.supply.leave(b.ctx, b.at, err)
@@ -221,7 +221,7 @@ func (b *borrowed) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (b *borrowed) read(p []byte) (int, error) {
+func (b *elsewhereBody) read(p []byte) (int, error) {
 	if b.waited > slowAfter && b.got < int64(b.waited.Seconds()*leastRate) {
 		return 0, errSlow
 	}

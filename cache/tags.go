@@ -298,7 +298,7 @@ func (m *Manifests) revalidate(up Upstream, name refName) {
 		delete(m.revalidating, name)
 		m.mu.Unlock()
 	}
-	m.flights.alone(func(ctx context.Context) {
+	m.flights.detach(func(ctx context.Context) {
 		defer done()
 		res, err := m.asked(ctx, up, name)
 		if err != nil || res.outage != nil {
