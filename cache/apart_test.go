@@ -106,7 +106,7 @@ func TestAnUpstreamThatIgnoresRangesIsNotAskedForEachAfterTheBucketBroke(t *test
 	}
 }
 
-func TestARefusedHeadKeepsNobodyFromWhatUpstreamGives(t *testing.T) {
+func TestAHeadThatFailsKeepsNobodyFromWhatUpstreamGives(t *testing.T) {
 	other := Repo{"docker.io", "other"}
 	for _, out := range []Cause{CauseFailed, CauseTimeout} {
 		inFleet(t, fmt.Sprint("blob ", out), func(t *testing.T, f *fleet) {

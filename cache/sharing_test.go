@@ -184,7 +184,7 @@ func TestARecordOfTheBucketNeverReplacesWhatIsKnownHere(t *testing.T) {
 func TestFirstPullsAtOnceAskTheBucketForEachRecordOnce(t *testing.T) {
 	inFleet(t, "", func(t *testing.T, f *fleet) {
 		i := newImage(nginx, "1")
-		for name, stocked := range map[string]bool{"what nobody has": false, "what another server has": true} {
+		for _, what := range []string{"what nobody has", "what another server has"} {
 			s := f.alone(i.origin())
 			f.common.forget()
 			f.common.fail(late(30 * time.Millisecond))
@@ -202,11 +202,11 @@ func TestFirstPullsAtOnceAskTheBucketForEachRecordOnce(t *testing.T) {
 			asked := map[string]int{}
 			for _, a := range f.common.asked {
 				if asked[a]++; strings.HasPrefix(a, "get ") && asked[a] > 1 {
-					t.Errorf("%s (%v): %s, %d times", name, stocked, a, asked[a])
+					t.Errorf("%s: %s, %d times", what, a, asked[a])
 				}
 			}
 			if asked["get cache/"+tagKey(nginx, "1")] == 0 {
-				t.Errorf("%s: asked only %v", name, asked)
+				t.Errorf("%s: asked only %v", what, asked)
 			}
 		}
 	})
