@@ -41,6 +41,7 @@ type Bucket struct {
 
 	mu    sync.Mutex
 	until time.Time // guarded by mu: it is not asked before
+	told  time.Time // guarded by mu: when a failure was last logged
 }
 
 // BucketOptions: Store is needed, the rest is optional.
@@ -114,16 +115,29 @@ func (b *Bucket) judge(ctx context.Context, began time.Time, err error) {
 		b.rest(err)
 	case took > bucketSlow:
 		b.rest(fmt.Errorf("it took %s to answer", took.Round(time.Millisecond)))
+	case err != nil && !errors.Is(err, storage.ErrNotFound) && !errors.Is(err, storage.ErrRange):
+		b.tell(err)
 	}
 }
 
 func (b *Bucket) rest(err error) {
 	b.mu.Lock()
-	before := b.until
 	b.until = b.o.Now().Add(bucketRest)
 	b.mu.Unlock()
+	b.tell(err)
+}
+
+// tell counts a failure, and logs one a minute.
+func (b *Bucket) tell(err error) {
 	b.o.Events.BucketFailed()
-	if b.o.Now().Sub(before) > complainEvery {
+	b.mu.Lock()
+	now := b.o.Now()
+	quiet := now.Sub(b.told) < complainEvery
+	if !quiet {
+		b.told = now
+	}
+	b.mu.Unlock()
+	if !quiet {
 		b.o.Log.Warn("the bucket fails; pulls go on without it", "err", err)
 	}
 }
