@@ -39,9 +39,10 @@ type Bucket struct {
 	shunned *remembered[digest.Digest, struct{}] // blobs of which wrong bytes came from elsewhere than upstream
 	flights singleflight.Group                   // of records
 
-	mu    sync.Mutex
-	until time.Time // guarded by mu: it is not asked before
-	told  time.Time // guarded by mu: when a failure was last logged
+	mu     sync.Mutex // guards the rest
+	until  time.Time  // it is not asked before
+	told   time.Time  // when a failure was last logged
+	passed time.Time  // when a server that did not give what it fetches was last named
 }
 
 // BucketOptions: Store is needed, the rest is optional.
@@ -130,16 +131,21 @@ func (b *Bucket) rest(err error) {
 // tell counts a failure, and logs one a minute.
 func (b *Bucket) tell(err error) {
 	b.o.Events.BucketFailed()
-	b.mu.Lock()
-	now := b.o.Now()
-	quiet := now.Sub(b.told) < complainEvery
-	if !quiet {
-		b.told = now
-	}
-	b.mu.Unlock()
-	if !quiet {
+	if !b.quiet(&b.told) {
 		b.o.Log.Warn("the bucket fails; pulls go on without it", "err", err)
 	}
+}
+
+// quiet reports whether something was told in the last minute. If not, it is told now.
+func (b *Bucket) quiet(told *time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := b.o.Now()
+	if now.Sub(*told) < complainEvery {
+		return true
+	}
+	*told = now
+	return false
 }
 
 // blob opens a part of a blob, as Origin does.

@@ -185,9 +185,13 @@ func (c *Blobs) conclude(f *fill, have extents, size int64, err error) Outcome {
 	return FillFailed
 }
 
-// corrupt notes that a registry sent wrong bytes.
+// corrupt notes that a registry, or the store of what is hosted, sent wrong bytes.
 func (c *Blobs) corrupt(name blobName) {
-	c.log.Error("wrong bytes came from "+name.Repo.String(), "digest", name.digest)
+	if name.Repo.none() {
+		c.log.Error("a hosted blob is damaged in its store", "digest", name.digest)
+	} else {
+		c.log.Error("upstream sent wrong bytes", "repository", name.Repo.String(), "digest", name.digest)
+	}
 	c.refuse(name, ErrCorrupt)
 }
 

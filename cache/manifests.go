@@ -232,8 +232,7 @@ func (m *Manifests) obtain(ctx context.Context, up Upstream, d digest.Digest) (M
 			return man, t, nil
 		}
 		t.failed = true
-		m.o.Events.Borrowed(false)
-		m.o.Log.Debug("another server does not give what it fetches", "digest", d, "server", t.holder, "err", err)
+		bucket.passedOver(t.holder, err)
 	}
 	man, err := up.FetchManifest(ctx, string(d))
 	if err == nil {

@@ -48,7 +48,7 @@ func (c *Blobs) stream(ctx context.Context, from Origin, d digest.Digest, r Rang
 		return rd, err
 	}
 	c.seen.Add(ctx, name.Repo, d, "", size)
-	return newReader(size, want.from, want.to, TierUpstream, s), nil
+	return newReader(size, want.from, want.to, s.supply.tier(), s), nil
 }
 
 // streamRange finds the size of a blob and resolves a range against it. Where nobody knows the size, there are no ranges.
@@ -109,7 +109,7 @@ func (c *Blobs) streamSmall(s *streamed, d digest.Digest, size int64) (*Reader, 
 	c.seen.Add(s.src.ctx, s.src.from.Repo(), d, "", size)
 	rd, err := memoryReader(d, b, Whole)
 	if err == nil {
-		rd.tier = TierUpstream
+		rd.tier = s.supply.tier()
 	}
 	return rd, err
 }

@@ -141,8 +141,7 @@ func (s *supply) leave(ctx context.Context, at place, err error) {
 	case at == inBucket && errors.Is(err, storage.ErrNotFound) && !s.elsewhere && !s.single:
 		next = s.take(ctx)
 	case at == atPeer:
-		s.blobs.log.Debug("another server does not give what it fetches", "digest", s.digest, "server", s.turn.holder, "err", err)
-		s.blobs.events.Borrowed(false)
+		s.blobs.bucket.passedOver(s.turn.holder, err)
 		s.turn.watch(ctx)
 	}
 	s.place.Store(int32(next))

@@ -61,6 +61,16 @@ func (b *Bucket) takeLease(ctx context.Context, lease *storage.Lease) (*storage.
 	return lease.Take(brief)
 }
 
+// passedOver counts a server that did not give what it fetches, and names one a minute.
+func (b *Bucket) passedOver(server string, err error) {
+	b.o.Events.Borrowed(false)
+	if b.quiet(&b.passed) {
+		return
+	}
+	b.o.Log.Warn("another server does not give what it fetches; upstream is asked", "server", server, "err", err,
+		"remedy", "if it is well, see that this address leads to it, and to it alone, from here")
+}
+
 // ours reports whether the lease is held here.
 func (t *turn) ours() bool {
 	t.mu.Lock()

@@ -19,12 +19,7 @@ type Repo struct {
 	Name     string
 }
 
-func (r Repo) String() string {
-	if r.none() {
-		return "what is hosted"
-	}
-	return r.Registry + "/" + r.Name
-}
+func (r Repo) String() string { return r.Registry + "/" + r.Name }
 
 func (r Repo) none() bool { return r == Repo{} }
 

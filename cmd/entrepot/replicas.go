@@ -12,8 +12,9 @@ import (
 
 // replicas is what a server has to do with the others of its bucket.
 type replicas struct {
-	id    string                                      // of this process; empty: no other server is asked, or asks
-	token func(registry, name string) (string, error) // set before anything is served; nil: nobody needs one
+	id     string                                      // of this process; empty: no other server is asked, or asks
+	client *replica.Client                             // nil: likewise
+	token  func(registry, name string) (string, error) // set before anything is served; nil: nobody needs one
 }
 
 // openShared gives the cache its own part of the bucket: through it, nothing hosted can be named. nil where there is none.
@@ -24,9 +25,9 @@ func (s *stored) openShared(c Config, events cache.Events, log *slog.Logger) (*c
 	o := cache.BucketOptions{Store: storage.Under(s.bucket.forCache, "cache"), Events: events, Log: log, Now: time.Now}
 	if c.AdvertiseURL != "" {
 		s.replicas.id = rand.Text()
-		client := replica.New(replica.Options{ID: s.replicas.id, Token: s.replicas.pull})
-		s.later(quiet(client.Close))
-		o.Leases, o.Address, o.Peer = storage.Under(s.bucket, "leases/fills"), string(c.AdvertiseURL), client.At
+		s.replicas.client = replica.New(replica.Options{ID: s.replicas.id, Token: s.replicas.pull})
+		s.later(quiet(s.replicas.client.Close))
+		o.Leases, o.Address, o.Peer = storage.Under(s.bucket, "leases/fills"), string(c.AdvertiseURL), s.replicas.client.At
 	}
 	return cache.NewBucket(o)
 }
@@ -37,4 +38,30 @@ func (r *replicas) pull(registry, name string) (string, error) {
 		return "", nil
 	}
 	return r.token(registry, name)
+}
+
+// checkAddress warns where this server's address leads elsewhere: the others would only notice that it gives them nothing. Names
+// may need some time after the start until they lead here.
+func (u *upkeep) checkAddress(r replicas, address string) {
+	if r.client == nil {
+		return
+	}
+	u.running.Go(func() { // until stop, or the last look
+		var err error
+		for _, wait := range []time.Duration{time.Second, 10 * time.Second, time.Minute} {
+			timer := time.NewTimer(wait)
+			select {
+			case <-timer.C:
+			case <-u.work.Done():
+				timer.Stop()
+				return
+			}
+			if err = r.client.Self(u.work, address); err == nil {
+				return
+			}
+		}
+		if u.work.Err() == nil {
+			u.log.Warn(prefix+"ADVERTISE_URL does not lead to this server; the others fetch for themselves what it fetches", "address", address, "err", err)
+		}
+	})
 }

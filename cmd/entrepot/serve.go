@@ -88,6 +88,7 @@ func (a *application) run(ctx context.Context, c Config) error {
 	a.announce(c, front, operators)
 	a.upkeep.start(c.schedules())
 	a.upkeep.startSweep(a.stored, time.Duration(c.S3CacheAge))
+	a.upkeep.checkAddress(a.stored.replicas, string(c.AdvertiseURL))
 
 	running := 1 + len(operators)
 	select {
