@@ -42,12 +42,18 @@ type Blobs struct {
 	cancel  context.CancelCauseFunc
 	wg      sync.WaitGroup // fills, prefetchers and the trimmer
 	queue   chan warming
-	storing chan storing
+	storing chan storing // what is left to be done in the bucket
+
+	storers    sync.WaitGroup
+	storingEnd context.CancelFunc
+	farewell   context.Context // of the last requests, after storingEnd
 
 	mu     sync.Mutex // guards all below; taken before the disk's, never with a fill's
 	fills  map[digest.Digest]*fill
 	alone  map[digest.Digest]bool // came with wrong bytes: the next fill uses one plain stream
 	closed bool
+
+	unstored []digest.Digest // what Close has kept from the bucket
 }
 
 type blobName struct {
@@ -129,9 +135,7 @@ func openBlobs(o BlobOptions, files fileSystem) (*Blobs, error) {
 		c.wg.Go(c.warm)
 	}
 	if c.bucket != nil {
-		for range storers {
-			c.wg.Go(c.store)
-		}
+		c.startStoring()
 	}
 	return c, nil
 }
@@ -139,15 +143,19 @@ func openBlobs(o BlobOptions, files fileSystem) (*Blobs, error) {
 // Close pauses the fills, which a later run resumes, and waits for all that runs. Readers still open get errors.
 func (c *Blobs) Close() error {
 	c.mu.Lock()
+	closed := c.closed
 	c.closed = true
 	c.mu.Unlock()
-	c.cancel(errPaused)
-	c.wg.Wait()
-	c.release()
-	if c.disk == nil {
+	if closed {
 		return nil
 	}
-	return c.disk.close()
+	c.cancel(errPaused)
+	c.wg.Wait()
+	err := c.endStoring()
+	if c.disk == nil {
+		return err
+	}
+	return errors.Join(err, c.disk.close())
 }
 
 // trim gives up blobs while the file system is short of space, whoever took it. It ends at Close.

@@ -51,39 +51,75 @@ func (c *Blobs) settle(f *fill) {
 	}
 }
 
-// store puts what is queued into the bucket. While that fails, the queue waits. It ends at Close.
-func (c *Blobs) store() {
-	for c.ctx.Err() == nil {
-		select {
-		case s := <-c.storing:
-			c.storeOne(s)
-		case <-c.ctx.Done():
+// startStoring goes on with what the last run could not store.
+func (c *Blobs) startStoring() {
+	ctx, cancel := context.WithCancel(context.Background())
+	c.storingEnd = cancel
+	if c.disk != nil {
+		for _, d := range c.disk.readList(unstoredList) {
+			if _, there := c.disk.has(d); there && len(c.storing) < cap(c.storing) {
+				c.storing <- storing{turn: &turn{}, digest: d, whole: true}
+			}
 		}
+	}
+	for range storers {
+		c.storers.Go(func() { c.store(ctx) }) // until endStoring closes the queue
 	}
 }
 
-func (c *Blobs) storeOne(s storing) {
-	if s.whole {
-		err := persist(c.ctx, func() error { return c.storeBlob(c.ctx, s) })
-		if err != nil {
-			c.log.Warn("a blob is not stored in the bucket", "digest", s.digest, "err", err)
-		}
-		c.events.BucketStored(err == nil)
-		s.whole = err == nil
+// endStoring stores what it can before parting has passed, and notes the rest. All fills have ended.
+func (c *Blobs) endStoring() error {
+	if c.bucket == nil {
+		return nil
 	}
-	closing := context.WithoutCancel(c.ctx) // at Close it is tried once
-	if err := persist(c.ctx, func() error { return s.turn.end(closing, s.whole) }); err != nil {
-		c.log.Debug("a lease is left to be taken over", "err", err)
-	}
-}
-
-// release tells other servers that nothing is fetched or stored here any more, as long as the bucket takes it.
-func (c *Blobs) release() {
-	ctx, cancel := context.WithTimeout(context.Background(), parting)
+	var cancel context.CancelFunc
+	c.farewell, cancel = context.WithTimeout(context.Background(), parting+bucketPatience)
 	defer cancel()
-	for err := error(nil); err == nil && len(c.storing) > 0; {
-		err = (<-c.storing).turn.end(ctx, false)
+	close(c.storing)
+	patience := time.AfterFunc(parting, c.storingEnd)
+	defer patience.Stop()
+	c.storers.Wait()
+	c.storingEnd()
+	if c.disk == nil {
+		return nil
 	}
+	return c.disk.writeList(unstoredList, c.unstored)
+}
+
+// store puts what is queued into the bucket. While that fails, the queue waits.
+func (c *Blobs) store(ctx context.Context) {
+	for s := range c.storing {
+		if s.whole {
+			s.whole = c.storeWhole(ctx, s)
+		}
+		err := persist(ctx, func() error { return s.turn.end(ctx, s.whole) })
+		if err != nil && ctx.Err() != nil {
+			err = s.turn.end(c.farewell, s.whole)
+		}
+		if err != nil {
+			c.log.Debug("a lease is left to be taken over", "err", err)
+		}
+	}
+}
+
+// storeWhole reports whether the bucket has the blob now.
+func (c *Blobs) storeWhole(ctx context.Context, s storing) bool {
+	err := ctx.Err()
+	if err == nil {
+		err = persist(ctx, func() error { return c.storeBlob(ctx, s) })
+	}
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		c.mu.Lock()
+		c.unstored = append(c.unstored, s.digest)
+		c.mu.Unlock()
+		return false
+	default:
+		c.log.Warn("a blob is not stored in the bucket", "digest", s.digest, "err", err)
+	}
+	c.events.BucketStored(err == nil)
+	return err == nil
 }
 
 // persist does something in the bucket, again and again while that does not answer, until ctx ends or persistence does: what the

@@ -175,3 +175,44 @@ func TestCloseIsHeldUpByNoBucketAndLosesNoByte(t *testing.T) {
 		})
 	}
 }
+
+// Whoever stops a server soon after a pull loses nothing by it.
+func TestWhatIsNotStoredAtCloseIsStoredByTheNextRun(t *testing.T) {
+	for name, test := range map[string]struct {
+		fault func(context.Context, storagetest.Op, string) error
+		here  bool // before the next run
+	}{
+		"the bucket takes it while it closes": {func(ctx context.Context, _ storagetest.Op, _ string) error {
+			select {
+			case <-time.After(parting / 2):
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}, true},
+		"the bucket keeps silent": {silence, false},
+		"the bucket refuses it":   {refusal, false},
+	} {
+		inFleet(t, name, func(t *testing.T, f *fleet) {
+			b, dir := randomBytes(12, 3<<20), t.TempDir()
+			in := func(o *BlobOptions) { o.Dir = dir }
+			s := f.alone(newOrigin("library/x", b), in)
+			f.common.fail(only(storagetest.Put, test.fault))
+			s.want(b, Whole)
+			s.close()
+			if f.common.holds(b) != test.here {
+				t.Errorf("in the bucket: %v", !test.here)
+			}
+			f.common.fail(nil)
+			next := f.alone(newOrigin("library/x"), in)
+			synctest.Wait()
+			if !f.common.holds(b) {
+				t.Error("the next run has not stored it")
+			}
+			next.close()
+			if left := next.blobs.disk.readList(unstoredList); len(left) > 0 {
+				t.Errorf("still to be stored: %v", left)
+			}
+		})
+	}
+}

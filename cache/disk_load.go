@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"cmp"
 	"errors"
 	"io/fs"
 	"os"
@@ -28,7 +27,10 @@ func (k *disk) load(clean bool) error {
 	if err != nil {
 		return err
 	}
-	unverified := k.readUnverified()
+	unverified := map[digest.Digest]bool{}
+	for _, d := range k.readList(unverifiedList) {
+		unverified[d] = true
+	}
 	for _, b := range found {
 		e := &entry{digest: b.digest, size: b.size, verified: clean && !unverified[b.digest]}
 		k.index[b.digest] = e
@@ -117,31 +119,43 @@ func (k *disk) loadPartials() error {
 	return nil
 }
 
-// unverifiedPath names the list of blobs that an unclean stop put in doubt and that nobody has asked for since.
-func (k *disk) unverifiedPath() string { return filepath.Join(k.dir, "unverified") }
+// Lists of blobs that outlive a run.
+const (
+	unverifiedList = "unverified" // that an unclean stop put in doubt and that nobody has asked for since
+	unstoredList   = "unstored"   // that are not in the bucket yet
+)
 
 // close writes down what a later start must know. All fills have ended.
 func (k *disk) close() error {
 	k.mu.Lock()
-	var doubt []string
+	var doubt []digest.Digest
 	for d, e := range k.index {
 		if !e.verified {
-			doubt = append(doubt, d.String())
+			doubt = append(doubt, d)
 		}
 	}
 	k.mu.Unlock()
-	slices.SortFunc(doubt, cmp.Compare[string])
-	return k.fs.WriteFile(k.unverifiedPath(), []byte(strings.Join(doubt, "\n")))
+	return k.writeList(unverifiedList, doubt)
 }
 
-func (k *disk) readUnverified() map[digest.Digest]bool {
-	b, err := os.ReadFile(k.unverifiedPath())
+func (k *disk) writeList(name string, all []digest.Digest) error {
+	var lines []string
+	for _, d := range all {
+		lines = append(lines, d.String())
+	}
+	slices.Sort(lines)
+	return k.fs.WriteFile(filepath.Join(k.dir, name), []byte(strings.Join(lines, "\n")))
+}
+
+// readList is empty where there is none, or it cannot be read: then the run that wrote it did not end cleanly either.
+func (k *disk) readList(name string) []digest.Digest {
+	b, err := os.ReadFile(filepath.Join(k.dir, name))
 	if err != nil {
-		return nil // none, or unreadable: then the run that wrote it did not end cleanly either
+		return nil
 	}
-	doubt := map[digest.Digest]bool{}
+	var all []digest.Digest
 	for line := range strings.Lines(string(b)) {
-		doubt[digest.Digest(strings.TrimSpace(line))] = true
+		all = append(all, digest.Digest(strings.TrimSpace(line)))
 	}
-	return doubt
+	return all
 }
