@@ -115,9 +115,9 @@ func TestWhatS3IsAsked(t *testing.T) {
 		{"pull of a hosted blob", func() {
 			one.wants(http.StatusOK, http.MethodGet, "/v2/own/app/blobs/"+digest.FromString(layer).String(), "")
 		}, "3 GET"},
-		{"first pull of an image of one layer by tag, from upstream", func() { one.pull(u); a.await("HEAD", 1); a.await("PUT", 5) }, "at most 6 GET, 1 HEAD, 5 PUT"},
+		{"first pull of a manifest by tag and one blob, from upstream", func() { one.pull(u); a.await("HEAD", 1); a.await("PUT", 5) }, "at most 6 GET, 1 HEAD, 5 PUT"},
 		{"pull of what is cached", func() { one.pull(u) }, "0"},
-		{"first pull of it at another server, from the bucket", func() { other.pull(u) }, "at most 5 GET, 1 HEAD, 1 PUT"},
+		{"first pull of both at another server, from the bucket", func() { other.pull(u) }, "at most 5 GET, 1 HEAD, 1 PUT"},
 	} {
 		a.take()
 		c.do()
