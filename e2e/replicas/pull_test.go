@@ -175,8 +175,8 @@ func (s *set) pullTen(t *testing.T, times int) (releases []release) {
 			heads++
 		}
 	}
-	if most := len(releases) * len(s.replicas); heads > most {
-		t.Errorf("%d HEADs of manifests, want one of each tag by each replica: %d", heads, most)
+	if most := 2 * len(releases) * len(s.replicas); heads > most { // the second where the bucket has a manifest, and not yet the note whose it is
+		t.Errorf("%d HEADs of manifests, want two of each image by each replica at most: %d", heads, most)
 	}
 	return releases
 }
@@ -192,12 +192,29 @@ func (s *set) wantFetches(t *testing.T, r release, times int64) {
 		sizes[b.Digest] = b.Size
 	}
 	for d, size := range sizes {
-		if got := s.hub.Served(d); got.Bytes > times*size {
+		if got := s.hub.Served(d); got.Bytes > times*size && !s.excused(t, got.Bytes-times*size, size) {
 			t.Errorf("%s: upstream sent %d bytes of %s, which has %d: %v", r.repo, got.Bytes, d, size, got.Ranges)
 		} else if got.Unique() != size {
 			t.Errorf("%s: upstream sent %d of the %d bytes of %s", r.repo, got.Unique(), size, d)
 		}
 	}
+}
+
+// mostExcused is how often in a test a processor that has too much to do may keep a holder or S3 from giving a byte in time.
+const mostExcused = 5
+
+// excused: each time that a replica gave up another one, or S3, it may have fetched for itself, as it should.
+func (s *set) excused(t *testing.T, extra, size int64) bool {
+	given := 0.0
+	for _, r := range s.replicas {
+		m := r.Metrics()
+		given += m.Sum("entrepot_cache_replica_reads_total", "result", "failed") + m.Sum("entrepot_cache_s3_failures_total")
+	}
+	if s.excuses += float64(extra) / float64(size); s.excuses > given || given > mostExcused {
+		return false
+	}
+	t.Logf("%d bytes were fetched again: replicas gave up others or S3 %g times", extra, given)
+	return true
 }
 
 func (s *set) wantNoLeases(t *testing.T) {

@@ -51,6 +51,7 @@ type set struct {
 	replicas []*server.Server
 	front    string // address of the relay
 	turns    atomic.Int64
+	excuses  float64      // of fetches beyond the promise
 	only     atomic.Int64 // -1, or the one that gets all requests
 }
 
