@@ -26,7 +26,7 @@ type Config struct {
 	MemorySize Size     `env:"MEMORY_SIZE" envDefault:"256MiB" doc:"Limit of the memory tier; 0 turns it off. Unless GOMEMLIMIT is set, the process is held to this plus 48MiB."`
 	MinFree    Size     `env:"MIN_FREE" envDefault:"1GiB" doc:"Below this much free space the cache gives up space."`
 
-	S3Bucket     string    `env:"S3_BUCKET" doc:"Bucket of an S3 server where hosted repositories, robots and the keys of tokens are kept instead of in DATA. Any number of servers share it; the cache of each stays in its DATA. Credentials are found where the AWS SDK looks for them: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, the role of the machine or pod."`
+	S3Bucket     string    `env:"S3_BUCKET" doc:"Bucket of an S3 server where hosted repositories, robots and the keys of tokens are kept instead of in DATA, and what was pulled behind the cache of each server. Any number of servers share it. Credentials are found where the AWS SDK looks for them: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, the role of the machine or pod."`
 	S3Prefix     string    `env:"S3_PREFIX" doc:"What the names of all objects in S3_BUCKET begin with, without a slash at its end."`
 	S3Endpoint   URL       `env:"S3_ENDPOINT" doc:"Where S3 answers if it is not AWS: https://s3.example."`
 	S3Region     string    `env:"S3_REGION" doc:"Region of S3_BUCKET. Not set, that of the AWS SDK, or us-east-1 where there is an S3_ENDPOINT."`
