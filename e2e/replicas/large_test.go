@@ -19,7 +19,7 @@ import (
 	"github.com/entrepot/entrepot/e2e/server"
 )
 
-// TestLargeBlobsNeedLittleMemory pushes and pulls 1 GiB through S3; with E2E_LONG=1 it is 10 GiB, twice, which take 25 GiB of
+// TestLargeBlobsNeedLittleMemory pushes and pulls 1 GiB through S3; with E2E_LONG=1 it is 10 GiB, twice, which take 35 GiB of
 // the disk.
 func TestLargeBlobsNeedLittleMemory(t *testing.T) {
 	const readers, memoryTier, most = 8, 32 << 20, 96 << 20
