@@ -41,6 +41,7 @@ type Bucket struct {
 
 	mu     sync.Mutex // guards the rest
 	until  time.Time  // it is not asked before
+	leases time.Time  // none is taken before
 	told   time.Time  // when a failure was last logged
 	passed time.Time  // when a server that did not give what it fetches was last named
 }

@@ -159,6 +159,10 @@ func (c *Blobs) storeBlob(ctx context.Context, s storing) error {
 		return err
 	}
 	defer f.Close()
+	if !f.verified && !f.matches(s.digest) { // of the run before an unclean stop
+		c.disk.drop(s.digest)
+		return errGone
+	}
 	if there.Key != "" && there.Size == f.size {
 		return nil
 	}

@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"fmt"
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -215,4 +216,25 @@ func TestWhatIsNotStoredAtCloseIsStoredByTheNextRun(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestADamagedFileDoesNotReplaceWhatTheBucketHas(t *testing.T) {
+	inFleet(t, "", func(t *testing.T, f *fleet) {
+		b, dir := randomBytes(13, 100<<10), t.TempDir()
+		in := func(o *BlobOptions) { o.Dir, o.Clean = dir, false }
+		s := f.alone(newOrigin("library/x", b), in)
+		s.want(b, Whole)
+		s.close()
+		if err := s.blobs.disk.writeList(unstoredList, []digest.Digest{digest.FromBytes(b)}); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(s.blobs.disk.blobPath(digest.FromBytes(b)), b[:50<<10], 0o644); err != nil { // in an unclean stop
+			t.Fatal(err)
+		}
+		f.alone(newOrigin("library/x"), in)
+		synctest.Wait()
+		if !f.common.holds(b) {
+			t.Error("the bucket has other bytes now")
+		}
+	})
 }

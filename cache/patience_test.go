@@ -214,3 +214,18 @@ func TestABucketWithAnAddressNeedsLeasesAndPeers(t *testing.T) {
 		}
 	}
 }
+
+func TestLeasesThatCannotBeTakenAreWaitedForOnce(t *testing.T) {
+	inFleet(t, "", func(t *testing.T, f *fleet) {
+		blobs := [][]byte{randomBytes(1, 100<<10), randomBytes(2, 100<<10), randomBytes(3, 100<<10)}
+		s := f.named("s", newOrigin("library/x", blobs...))
+		f.common.fail(only(storagetest.PutIf, silence))
+		began := time.Now()
+		for _, b := range blobs {
+			s.want(b, Whole)
+		}
+		if took := time.Since(began); took > bucketPatience {
+			t.Errorf("three pulls took %v", took)
+		}
+	})
+}

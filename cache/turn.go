@@ -51,14 +51,24 @@ func (b *Bucket) turn(ctx context.Context, d digest.Digest) *turn {
 	return t
 }
 
-// takeLease asks for nothing else while the bucket rests. That leases fail says nothing of what else is there.
+// takeLease asks for nothing while the bucket rests. That leases fail says nothing of what else is there, so they rest by themselves.
 func (b *Bucket) takeLease(ctx context.Context, lease *storage.Lease) (*storage.Held, error) {
-	if b.resting() {
+	b.mu.Lock()
+	resting := b.o.Now().Before(b.leases)
+	b.mu.Unlock()
+	if resting || b.resting() {
 		return nil, errResting
 	}
 	brief, cancel := context.WithTimeout(ctx, bucketPatience)
 	defer cancel()
-	return lease.Take(brief)
+	began := time.Now()
+	held, err := lease.Take(brief)
+	if time.Since(began) > bucketSlow && ctx.Err() == nil {
+		b.mu.Lock()
+		b.leases = b.o.Now().Add(bucketRest)
+		b.mu.Unlock()
+	}
+	return held, err
 }
 
 // passedOver counts a server that did not give what it fetches, and names one a minute.
