@@ -123,9 +123,14 @@ func (u *upload) done(ctx context.Context) bool {
 	return err == nil && out.Metadata[noncePlace] == u.nonce
 }
 
-// abort gives the space of the parts back, also after ctx ended.
+// abort gives the space of the parts back, also after ctx ended. Then somebody may wait for the end of the process, so it is tried
+// shortly: AbortUploads ends what stays.
 func (u *upload) abort(ctx context.Context) {
-	ctx, cancel := u.store.call(context.WithoutCancel(ctx))
+	patience := 2 * u.store.timeout
+	if ctx.Err() != nil {
+		patience = u.store.timeout / 5
+	}
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), patience, errStalled)
 	defer cancel()
 	if err := u.store.abort(ctx, u.object, u.id); err != nil {
 		u.store.log.Warn("parts of an upload were left in the bucket", "object", *u.object, "error", err)

@@ -373,3 +373,32 @@ func TestLargeObjectsNeedLittleMemory(t *testing.T) {
 		t.Errorf("%d pieces", n)
 	}
 }
+
+// A process that is stopped waits for this.
+func TestAnUploadThatIsGivenUpDoesNotWaitForASilentServer(t *testing.T) {
+	f := newFake(t, quirks{})
+	const timeout = 10 * time.Second
+	s := f.open(t, func(o *s3.Options) { o.Timeout = timeout })
+	sending := make(chan struct{}, 16)
+	f.fail(func(w http.ResponseWriter, r *http.Request, serve func(http.ResponseWriter)) {
+		if r.URL.Query().Has("partNumber") || r.Method == http.MethodDelete {
+			sending <- struct{}{}
+			hang(w, r, serve)
+			return
+		}
+		serve(w)
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	given := make(chan error, 1)
+	go func() { given <- s.Put(ctx, "a", bytes.NewReader(make([]byte, 12<<20)), 12<<20) }() // ends with ctx
+	<-sending
+	cancel()
+	select {
+	case err := <-given:
+		if !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	case <-time.After(timeout):
+		t.Errorf("it still waits after %v", timeout)
+	}
+}
