@@ -42,6 +42,7 @@ type Bucket struct {
 	mu     sync.Mutex // guards the rest
 	until  time.Time  // it is not asked before
 	leases time.Time  // none is taken before
+	slow   time.Time  // when an answer was last long in coming
 	told   time.Time  // when a failure was last logged
 	passed time.Time  // when a server that did not give what it fetches was last named
 }
@@ -106,8 +107,8 @@ func (b *Bucket) resting() bool {
 	return b.o.Now().Before(b.until)
 }
 
-// judge lets the bucket rest after a failure that is neither the caller's nor one object's, and after an answer that was long
-// in coming: a pull may need several.
+// judge lets the bucket rest after a failure that is neither the caller's nor one object's, and after two answers that were
+// long in coming: a pull may need several.
 func (b *Bucket) judge(ctx context.Context, began time.Time, err error) {
 	gone := errors.Is(err, storage.ErrUnavailable) || errors.Is(err, errSilent) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 	took := time.Since(began)
@@ -115,11 +116,21 @@ func (b *Bucket) judge(ctx context.Context, began time.Time, err error) {
 	case ctx.Err() != nil:
 	case gone:
 		b.rest(err)
-	case took > bucketSlow:
+	case took > bucketSlow && b.slowAgain():
 		b.rest(fmt.Errorf("it took %s to answer", took.Round(time.Millisecond)))
 	case err != nil && !errors.Is(err, storage.ErrNotFound) && !errors.Is(err, storage.ErrRange):
 		b.tell(err)
 	}
+}
+
+// slowAgain reports whether an answer was long in coming a short time ago, too. One alone may be anybody's.
+func (b *Bucket) slowAgain() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := b.o.Now()
+	again := now.Sub(b.slow) < bucketRest
+	b.slow = now
+	return again
 }
 
 func (b *Bucket) rest(err error) {

@@ -151,6 +151,7 @@ func (c *Blobs) storeBlob(ctx context.Context, s storing) error {
 			return err
 		}
 	}
+	c.bucket.removed.drop(key) // a purge from here on is noticed
 	f, err := c.disk.open(s.digest)
 	if f == nil && err == nil {
 		err = errGone
@@ -166,7 +167,6 @@ func (c *Blobs) storeBlob(ctx context.Context, s storing) error {
 	if there.Key != "" && there.Size == f.size {
 		return nil
 	}
-	c.bucket.removed.drop(key)
 	err = c.bucket.o.Store.Put(ctx, key, f.File, f.size)
 	if err == nil && c.bucket.hides(key) { // purged meanwhile
 		err = c.bucket.o.Store.Delete(ctx, key)

@@ -28,7 +28,7 @@ var errArchived = errors.New("InvalidObjectState: the object is archived")
 
 func archived(context.Context, storagetest.Op, string) error { return errArchived }
 
-func TestAPullWaitsForOneSlowAnswer(t *testing.T) {
+func TestAPullWaitsForTwoSlowAnswers(t *testing.T) {
 	inFleet(t, "", func(t *testing.T, f *fleet) {
 		i := newImage(nginx, "1")
 		s := f.named("s", i.origin())
@@ -38,12 +38,29 @@ func TestAPullWaitsForOneSlowAnswer(t *testing.T) {
 		s.wantManifest(i, "1")
 		s.wantManifest(i, string(i.man.Digest))
 		s.want(i.layer, Whole)
-		if took := time.Since(began); took > slow { // by the clock of the bubble
+		if took := time.Since(began); took > 2*slow { // by the clock of the bubble
 			t.Errorf("it took %v", took)
 		}
 		if n := s.events.count("failed"); n != 1 {
 			t.Errorf("the bucket failed %d times, by our count", n)
 		}
+	})
+}
+
+func TestOneSlowAnswerTakesTheBucketFromNobody(t *testing.T) {
+	inFleet(t, "", func(t *testing.T, f *fleet) {
+		i := newImage(nginx, "1")
+		f.alone(i.origin()).pull(i, "1")
+		synctest.Wait()
+		time.Sleep(2 * time.Second)
+		away := outage(CauseTimeout)
+		from := i.origin()
+		from.fail, from.stat = func(int64, int64) error { return away }, func() (int64, error) { return 0, away }
+		i.up.fail(away, away)
+		s := f.alone(from)
+		f.common.fail(about("cache/"+tagKey(nginx, "1"), late(bucketSlow+100*time.Millisecond)))
+		s.wantManifest(i, "1")
+		s.want(i.layer, Whole)
 	})
 }
 
