@@ -3,7 +3,6 @@ package cache
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -185,79 +184,6 @@ func (c *Blobs) Hot(repo Repo, d digest.Digest) ([]byte, bool) {
 	return b, true
 }
 
-// Stat gives the size of a blob that the repository has; -1 where its registry does not say. It fetches nothing.
-func (c *Blobs) Stat(ctx context.Context, from Origin, d digest.Digest) (int64, Tier, error) {
-	if size, tier, ok := c.local(d); ok {
-		_, err := c.prove(ctx, from, d)
-		return size, tier, err
-	}
-	size, err := c.ask(ctx, from, d)
-	if IsOutage(err) {
-		if size, ok := c.statInBucket(ctx, from, d); ok {
-			return size, TierS3, nil
-		}
-	}
-	return size, TierUpstream, err
-}
-
-// statInBucket gives the size of a blob that the bucket has, if the repository was seen to have it.
-func (c *Blobs) statInBucket(ctx context.Context, from Origin, d digest.Digest) (int64, bool) {
-	if _, err := c.seen.get(ctx, from.Repo(), d); err != nil {
-		return 0, false
-	}
-	size, err := c.bucket.size(ctx, d)
-	return size, err == nil
-}
-
-// local gives the size of a blob that is kept here, whoever may have it.
-func (c *Blobs) local(d digest.Digest) (int64, Tier, bool) {
-	if b, ok := c.memory.Blob(d); ok {
-		return int64(len(b)), TierMemory, true
-	}
-	if c.disk == nil {
-		return 0, "", false
-	}
-	size, ok := c.disk.has(d)
-	return size, TierDisk, ok
-}
-
-// prove makes sure that the repository has a blob which is here already: it was seen there, or its registry says so now. It
-// gives the size that the registry named; -1 for none.
-func (c *Blobs) prove(ctx context.Context, from Origin, d digest.Digest) (int64, error) {
-	if from.Repo().none() {
-		return from.StatBlob(ctx, d)
-	}
-	if seen, err := c.seen.get(ctx, from.Repo(), d); err == nil {
-		return seen.Size, nil
-	}
-	return c.ask(ctx, from, d)
-}
-
-// ask asks the registry for a blob's size, and notes that the repository has it.
-func (c *Blobs) ask(ctx context.Context, from Origin, d digest.Digest) (int64, error) {
-	name := blobName{from.Repo(), d}
-	if err, known := c.refused.get(name); known {
-		return 0, err
-	}
-	size, err := from.StatBlob(ctx, d)
-	if err != nil {
-		c.refuse(name, err)
-		return 0, err
-	}
-	c.seen.Add(ctx, name.Repo, d, "", size)
-	return size, nil
-}
-
-// refuse remembers an answer that will not change at once. Outages are not answers.
-func (c *Blobs) refuse(name blobName, err error) {
-	switch {
-	case errors.Is(err, ErrCorrupt):
-		c.refused.set(name, err, corruptFor)
-	case isAnswer(err):
-		c.refused.set(name, err, c.negative)
-	}
-}
-
 // Open gives a blob, or the part of it that r names, as the repository has it. It returns once the size is known, without
 // waiting for the bytes. The end of ctx ends the wait and whatever is streamed past the cache for this reader, so it must
 // outlive the reader; fills go on.
@@ -290,67 +216,6 @@ func (c *Blobs) Open(ctx context.Context, from Origin, d digest.Digest, r Range)
 		return c.stream(ctx, from, d, r, "disk")
 	}
 	return rd, err
-}
-
-// openLocal serves a complete and verified file; nil when there is none.
-func (c *Blobs) openLocal(ctx context.Context, from Origin, d digest.Digest, r Range) (*Reader, error) {
-	f, err := c.disk.open(d)
-	if f == nil || err != nil {
-		return nil, err
-	}
-	rd, err := c.serveFile(ctx, from, d, r, f)
-	if rd == nil || rd.memory != nil {
-		f.Close()
-	}
-	return rd, err
-}
-
-func (c *Blobs) serveFile(ctx context.Context, from Origin, d digest.Digest, r Range, f *blobFile) (*Reader, error) {
-	size, err := c.prove(ctx, from, d)
-	if err != nil {
-		return nil, err
-	}
-	if size >= 0 && size != f.size { // the file was cut, or the registry or its manifest has the size wrong
-		if !f.matches(d) {
-			c.log.Error("a cached blob has the wrong size; it is fetched again", "digest", d, "size", f.size, "want", size)
-			c.disk.drop(d)
-			return nil, nil
-		}
-		c.seen.Add(ctx, from.Repo(), d, "", f.size)
-	}
-	if !f.verified {
-		return nil, nil
-	}
-	if f.size <= c.memory.Ceiling() {
-		if b := c.promote(d, f); b != nil {
-			rd, err := memoryReader(d, b, r)
-			if rd != nil {
-				rd.tier = TierDisk
-			}
-			return rd, err
-		}
-		return nil, nil
-	}
-	start, end, err := r.Of(d, f.size)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := f.Seek(start, 0); err != nil {
-		return nil, fmt.Errorf("%w: seek in blob %s: %w", errDisk, d, err)
-	}
-	return newReader(f.size, start, end, TierDisk, &inFile{blobFile: f, left: end - start, sender: c.sender}), nil
-}
-
-// promote brings a small blob into the memory tier. Bytes that went bad on the disk are dropped; nil then.
-func (c *Blobs) promote(d digest.Digest, f *blobFile) []byte {
-	b := make([]byte, f.size)
-	if _, err := f.ReadAt(b, 0); err != nil || d.Algorithm().FromBytes(b) != d {
-		c.log.Error("a cached blob is damaged; it is fetched again", "digest", d, "err", err)
-		c.disk.drop(d)
-		return nil
-	}
-	c.memory.SetBlob(d, b)
-	return b
 }
 
 // Drop forgets a blob, in the bucket too. A fill that runs goes on, and so do other servers.
