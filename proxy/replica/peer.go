@@ -42,7 +42,7 @@ func (p *peer) FetchBlob(ctx context.Context, d digest.Digest, off, n int64) (ca
 		body.Close()
 		return cache.Part{}, p.failed("blob", d, err)
 	}
-	body.left, part.Body = part.Len, body
+	body.Left, part.Body = part.Len, body
 	return part, nil
 }
 

@@ -36,7 +36,7 @@ func (s *slow) Read(p []byte) (int, error) {
 func slowBody(t *testing.T, wait time.Duration) *body {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	b := newBody(ctx, cancel, io.NopCloser(&slow{ctx, wait, 10}), patience)
-	b.left = 10
+	b.Left = 10
 	return b
 }
 

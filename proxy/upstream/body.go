@@ -10,53 +10,74 @@ import (
 	"time"
 )
 
-// body is a blob's body on its way in. It ends with an error rather than io.EOF when it is short, when nothing comes for too long, or
-// when the connection breaks. It is read by one goroutine; Close may come from another.
-type body struct {
+// Due is the body of an answer on its way in. It ends with io.ErrUnexpectedEOF rather than io.EOF when it is short. It is read by
+// one goroutine; Close may come from another.
+type Due struct {
 	io.ReadCloser
+	Left     int64 // bytes still due; -1 where nobody knows
+	patience time.Duration
+	silence  *time.Timer // runs only while a Read waits: a slow reader is not the sender's fault
+}
+
+// NewDue makes a body that calls silent, which is to end the request, when no byte comes for the time of patience.
+func NewDue(rc io.ReadCloser, left int64, patience time.Duration, silent func()) *Due {
+	d := &Due{ReadCloser: rc, Left: left, patience: patience, silence: time.AfterFunc(patience, silent)}
+	d.silence.Stop()
+	return d
+}
+
+func (d *Due) Read(p []byte) (int, error) {
+	if d.Left == 0 {
+		return 0, io.EOF
+	}
+	if d.Left > 0 {
+		p = p[:min(int64(len(p)), d.Left)]
+	}
+	d.silence.Reset(d.patience)
+	n, err := d.ReadCloser.Read(p)
+	d.silence.Stop()
+	if d.Left > 0 {
+		d.Left -= int64(n)
+	}
+	if errors.Is(err, io.EOF) && d.Left > 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+// Close may be called more than once if that of what it reads may.
+func (d *Due) Close() error {
+	d.silence.Stop()
+	return d.ReadCloser.Close()
+}
+
+// body is a blob's body on its way in. It ends with an error rather than io.EOF when it is short, when nothing comes for too long, or
+// when the connection breaks.
+type body struct {
+	*Due
 	ctx      context.Context
 	call     *call
 	registry *Registry
-	left     int64 // bytes still due; -1 where nobody knows
 	got      atomic.Int64
 	closed   sync.Once
-	stall    *time.Timer // runs only while a Read waits: a slow reader is not upstream's fault
 }
 
 func (r *Registry) newBody(ctx context.Context, c *call, rc io.ReadCloser, length int64) *body {
-	b := &body{ReadCloser: rc, ctx: ctx, call: c, registry: r, left: length}
-	b.stall = time.AfterFunc(r.stall, func() { c.cancel(errStalled) })
-	b.stall.Stop()
-	return b
+	return &body{Due: NewDue(rc, length, r.stall, func() { c.cancel(errStalled) }), ctx: ctx, call: c, registry: r}
 }
 
 func (b *body) Read(p []byte) (int, error) {
-	if b.left == 0 {
-		return 0, io.EOF
-	}
-	if b.left > 0 {
-		p = p[:min(int64(len(p)), b.left)]
-	}
-	b.stall.Reset(b.registry.stall)
-	n, err := b.ReadCloser.Read(p)
-	b.stall.Stop()
+	n, err := b.Due.Read(p)
 	b.got.Add(int64(n))
-	if b.left > 0 {
-		b.left -= int64(n)
-	}
-	switch {
-	case err == nil, errors.Is(err, io.EOF) && b.left <= 0:
+	if err == nil || errors.Is(err, io.EOF) {
 		return n, err
-	case errors.Is(err, io.EOF):
-		err = io.ErrUnexpectedEOF
 	}
 	return n, b.registry.report("reading a blob", judgeError(b.ctx, fmt.Errorf("after %d bytes: %w", b.got.Load(), err)))
 }
 
 func (b *body) Close() error {
-	err := b.ReadCloser.Close()
+	err := b.Due.Close()
 	b.closed.Do(func() {
-		b.stall.Stop()
 		b.call.end()
 		b.registry.events.Received(b.registry.host, KindBlob, b.got.Load())
 	})
