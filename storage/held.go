@@ -12,6 +12,7 @@ type Held struct {
 	ctx   context.Context // ends with the renewing; ErrLost is its cause where somebody else may have the lease
 	end   context.CancelCauseFunc
 	done  chan struct{}
+	at    Version // of its last record; after done
 }
 
 // Take holds the lease if nobody else does (ErrHeld; Holder says who). A record in this holder's name was left by an earlier
@@ -24,14 +25,22 @@ func (l *Lease) Take(ctx context.Context) (*Held, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lease %s: %w", l.key, err)
 	}
+	return l.hold(context.WithoutCancel(ctx), at), nil
+}
+
+// hold renews the lease whose record is at that version, until Rest, or the end of ctx.
+func (l *Lease) hold(ctx context.Context, at Version) *Held {
 	h := &Held{lease: l, done: make(chan struct{})}
-	h.ctx, h.end = context.WithCancelCause(context.WithoutCancel(ctx))
+	h.ctx, h.end = context.WithCancelCause(ctx)
 	go func() { // ends with h.ctx
 		defer close(h.done)
-		l.renew(h.ctx, at, h.end)
+		h.at = l.renew(h.ctx, at, h.end)
 	}()
-	return h, nil
+	return h
 }
+
+// lost reports whether somebody else may have the lease.
+func (h *Held) lost() bool { return errors.Is(context.Cause(h.ctx), ErrLost) }
 
 // Holder is who was found to have the lease when it could not be taken; empty where nobody can tell.
 func (l *Lease) Holder() string { return l.found }
@@ -46,7 +55,7 @@ func (h *Held) Rest() {
 // tried again.
 func (h *Held) Release(ctx context.Context) error {
 	h.Rest()
-	if errors.Is(context.Cause(h.ctx), ErrLost) {
+	if h.lost() {
 		return nil
 	}
 	return h.lease.Remove(ctx)

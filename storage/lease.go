@@ -57,21 +57,18 @@ func (l *Lease) Life() time.Duration { return l.life }
 // (ErrDone). The context of the work ends, with ErrLost as its cause, where the lease cannot be renewed in time. Do is for
 // one goroutine at a time.
 func (l *Lease) Do(ctx context.Context, work func(context.Context) error) error {
-	held, err := l.take(ctx, false)
+	at, err := l.take(ctx, false)
 	if err != nil {
 		return fmt.Errorf("lease %s: %w", l.key, err)
 	}
-	during, cancel := context.WithCancelCause(ctx)
-	last := make(chan Version, 1)
-	go func() { last <- l.renew(during, held, cancel) }() // ends with during
-	err = work(during)
-	lost := errors.Is(context.Cause(during), ErrLost)
-	cancel(nil)
-	held = <-last
+	h := l.hold(ctx, at)
+	err = work(h.ctx)
+	lost := h.lost()
+	h.Rest()
 	if lost {
 		return fmt.Errorf("lease %s: %w", l.key, ErrLost)
 	}
-	l.giveBack(ctx, held, err == nil)
+	l.giveBack(ctx, h.at, err == nil)
 	return err
 }
 
