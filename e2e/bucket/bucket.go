@@ -3,7 +3,6 @@
 package bucket
 
 import (
-	"bytes"
 	"errors"
 	"io/fs"
 	"net/http"
@@ -11,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -35,7 +33,7 @@ type Server struct {
 
 	t       testing.TB
 	program string
-	log     logBuffer
+	log     server.Output
 	cmd     *exec.Cmd
 	ended   chan struct{} // closed when the process has ended
 }
@@ -56,7 +54,7 @@ func Start(t testing.TB) *Server {
 	t.Cleanup(func() {
 		s.Stop()
 		if t.Failed() {
-			t.Logf("the S3 server's log ends with:\n%s", s.log.tail(4<<10))
+			t.Logf("the S3 server's log ends with:\n%s", s.log.Tail(4<<10))
 		}
 	})
 	return s
@@ -82,7 +80,7 @@ func (s *Server) Start() {
 			return
 		}
 	}
-	s.t.Fatalf("the S3 server does not start:\n%s", s.log.tail(4<<10))
+	s.t.Fatalf("the S3 server does not start:\n%s", s.log.Tail(4<<10))
 }
 
 // Stop ends the process at once, also one that stands still.
@@ -123,22 +121,4 @@ func (s *Server) Objects() map[string]string {
 		s.t.Fatal(err)
 	}
 	return files
-}
-
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *logBuffer) tail(n int) string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	s := b.buf.String()
-	return s[max(len(s)-n, 0):]
 }

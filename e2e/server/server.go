@@ -52,7 +52,7 @@ type Server struct {
 	t   testing.TB
 	env []string
 	dir string
-	log logBuffer
+	log Output
 	cmd *exec.Cmd
 	end chan struct{} // closed when the process has ended
 }
@@ -89,7 +89,7 @@ func New(t testing.TB, o Options) *Server {
 			}
 		}
 		if t.Failed() {
-			t.Logf("the server's log:\n%s", tail(s.Log(), 16<<10))
+			t.Logf("the server's log:\n%s", s.log.Tail(16<<10))
 		}
 	})
 	return s
@@ -249,22 +249,26 @@ func FreeAddr(t testing.TB) string {
 	return addr
 }
 
-// logBuffer collects output of the process, which writes from a goroutine of os/exec.
-type logBuffer struct {
+// Output collects what a process writes, from a goroutine of os/exec.
+type Output struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
 }
 
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
+func (o *Output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(p)
 }
 
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
+func (o *Output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
 }
 
-func tail(s string, n int) string { return s[max(len(s)-n, 0):] }
+// Tail is the last n bytes of it.
+func (o *Output) Tail(n int) string {
+	s := o.String()
+	return s[max(len(s)-n, 0):]
+}
