@@ -111,7 +111,7 @@ func openBlobs(o BlobOptions, files fileSystem) (*Blobs, error) {
 		return nil, errors.New("blobs need to know what was seen where")
 	}
 	c := &Blobs{memory: o.Memory, seen: o.Seen, hints: o.Hints, bucket: o.Bucket, events: o.Events, log: o.Log, jitter: o.Jitter, maxFills: o.MaxFills,
-		prefetch: o.Prefetch, negative: o.NegativeTTL, extra: semaphore.NewWeighted(extraHands), queue: make(chan warming, 256), storing: make(chan storing, mostStoring),
+		prefetch: o.Prefetch, negative: o.NegativeTTL, extra: semaphore.NewWeighted(extraHands), queue: make(chan warming, 256),
 		buffers: &sync.Pool{New: func() any { b := make([]byte, bufferBytes); return &b }},
 		fills:   map[digest.Digest]*fill{}, alone: map[digest.Digest]bool{}}
 	c.sender = &sender{buffers: c.buffers}

@@ -54,7 +54,7 @@ func (c *Blobs) settle(f *fill) {
 // startStoring goes on with what the last run could not store.
 func (c *Blobs) startStoring() {
 	ctx, cancel := context.WithCancel(context.Background())
-	c.storingEnd = cancel
+	c.storing, c.storingEnd = make(chan storing, mostStoring), cancel
 	if c.disk != nil {
 		for _, d := range c.disk.readList(unstoredList) {
 			if _, there := c.disk.has(d); there && len(c.storing) < cap(c.storing) {

@@ -18,6 +18,9 @@ func isShared(key string) bool {
 	return false
 }
 
+// unshares reports whether a write removes what other servers may have.
+func (w recordWrite) unshares() bool { return w.verb == verbRemove && isShared(w.key) }
+
 // record reads a record; storage.ErrNotFound also where the bucket cannot tell.
 func (b *Bucket) record(ctx context.Context, key string) (record []byte, err error) {
 	if b == nil || !isShared(key) {
@@ -44,7 +47,7 @@ func (b *Bucket) hide(batch []recordWrite) {
 		return
 	}
 	for _, w := range batch {
-		if w.verb == verbRemove && isShared(w.key) {
+		if w.unshares() {
 			b.removed.set(w.key, struct{}{}, persistence)
 		}
 	}

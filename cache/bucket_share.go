@@ -24,15 +24,26 @@ type sharing struct {
 	do    func(context.Context) error
 }
 
+// openLanes begins to share. Close ends it.
+func (r *Records) openLanes() {
+	for range sharers {
+		lane := make(chan sharing, mostSharing)
+		r.lanes = append(r.lanes, lane)
+		r.sharers.Go(func() { r.carry(lane) }) // until Close closes the lane
+	}
+}
+
 // share hands over what other servers shall know.
 func (r *Records) share(batch []recordWrite) {
 	if r.o.Bucket == nil {
 		return
 	}
 	for _, w := range batch {
-		removed := w.verb == verbRemove && isShared(w.key)
+		if !w.share && !w.unshares() {
+			continue
+		}
 		s := sharing{w.key, weigh([]recordWrite{w}), func(ctx context.Context) error { return r.shareOne(ctx, w) }}
-		if (removed || w.share) && !r.send(lane(w.key), s) {
+		if !r.send(lane(w.key), s) {
 			r.o.Failed()
 		}
 	}
@@ -56,9 +67,6 @@ func (r *Records) whenShared(key string, do func(context.Context) error) {
 
 // flushShared returns when everything handed over before is in the bucket, or lost.
 func (r *Records) flushShared(ctx context.Context) error {
-	if r.o.Bucket == nil {
-		return nil
-	}
 	for i := range r.lanes {
 		done := make(chan struct{})
 		if !r.send(i, sharing{do: func(context.Context) error { close(done); return nil }}) {

@@ -31,7 +31,7 @@ type Records struct {
 	queue chan []recordWrite // its capacity is never the limit, room is: a send under mu does not block
 	done  chan struct{}
 
-	lanes   [sharers]chan sharing // to the bucket; sends under mu, which do not wait
+	lanes   []chan sharing // to the bucket, none without one; sends under mu, which do not wait
 	sharers sync.WaitGroup
 	ending  context.Context
 	end     context.CancelFunc
@@ -98,9 +98,8 @@ func NewRecords(store storage.Store, o RecordOptions) *Records {
 	}
 	r.ending, r.end = context.WithCancel(context.Background())
 	go r.work() // until Close closes the queue
-	for i := range r.lanes {
-		r.lanes[i] = make(chan sharing, mostSharing)
-		r.sharers.Go(func() { r.carry(r.lanes[i]) }) // until Close closes the lane
+	if o.Bucket != nil {
+		r.openLanes()
 	}
 	return r
 }
