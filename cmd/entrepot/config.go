@@ -19,6 +19,7 @@ type Config struct {
 	TLSCert        string  `env:"TLS_CERT" doc:"Certificate file (PEM) of the registry. It is read again when it changes."`
 	TLSKey         string  `env:"TLS_KEY" doc:"Key file (PEM) of TLS_CERT."`
 	TLSClientCA    string  `env:"TLS_CLIENT_CA" doc:"Only clients with a certificate of this authority (PEM file) are served."`
+	Page           bool    `env:"PAGE" envDefault:"true" doc:"The web page at / of LISTEN. What it shows and lets delete is what the reader may pull and delete."`
 	MaxConnections int     `env:"MAX_CONNECTIONS" envDefault:"8192" doc:"Client connections at once; more wait in the kernel's queue. Each needs up to two open files."`
 
 	Data       string   `env:"DATA" envDefault:"./data" doc:"Directory of everything that is kept, but for what goes to S3_BUCKET. One process owns it."`
