@@ -125,7 +125,8 @@ func TestUpstreamEvents(t *testing.T) {
 	u.Received("docker.io", upstream.KindBlob, 1000)
 	u.Retried("docker.io", upstream.KindManifest)
 	u.BreakerChanged("docker.io", "open")
-	u.RateLimit("docker.io", 100, 76)
+	u.RateLimit("docker.io", upstream.AccountAnonymous, 100, 76)
+	u.RateLimit("docker.io", upstream.AccountCredential, 200, 199)
 	u.CredentialRefused("gcr.io", true)
 	expect(t, r, `
 		# HELP entrepot_upstream_requests_total Requests to upstreams, by what was asked and status, or timeout, failed, canceled.
@@ -142,12 +143,14 @@ func TestUpstreamEvents(t *testing.T) {
 		# TYPE entrepot_upstream_breaker_state gauge
 		entrepot_upstream_breaker_state{registry="docker.io"} 2
 		entrepot_upstream_breaker_state{registry="gcr.io"} 0
-		# HELP entrepot_upstream_ratelimit_limit Pulls that upstream allows, as it said last.
+		# HELP entrepot_upstream_ratelimit_limit Pulls that upstream allows an account, as it said last. account: anonymous (by our address), credential.
 		# TYPE entrepot_upstream_ratelimit_limit gauge
-		entrepot_upstream_ratelimit_limit{registry="docker.io"} 100
-		# HELP entrepot_upstream_ratelimit_remaining Pulls that are left, as upstream said last.
+		entrepot_upstream_ratelimit_limit{account="anonymous",registry="docker.io"} 100
+		entrepot_upstream_ratelimit_limit{account="credential",registry="docker.io"} 200
+		# HELP entrepot_upstream_ratelimit_remaining Pulls that an account has left, as upstream said last.
 		# TYPE entrepot_upstream_ratelimit_remaining gauge
-		entrepot_upstream_ratelimit_remaining{registry="docker.io"} 76
+		entrepot_upstream_ratelimit_remaining{account="anonymous",registry="docker.io"} 76
+		entrepot_upstream_ratelimit_remaining{account="credential",registry="docker.io"} 199
 		# HELP entrepot_upstream_credential_refused 1 while upstream refuses our credential for everything.
 		# TYPE entrepot_upstream_credential_refused gauge
 		entrepot_upstream_credential_refused{registry="docker.io"} 0

@@ -64,8 +64,8 @@ func NewUpstream(r prometheus.Registerer, upstreams []string) *Upstream {
 		}),
 
 		breaker:   gauges(r, "upstream", "breaker_state", "0 closed, 1 half-open, 2 open: upstream is known to be down and not asked.", "registry"),
-		limit:     gauges(r, "upstream", "ratelimit_limit", "Pulls that upstream allows, as it said last.", "registry"),
-		remaining: gauges(r, "upstream", "ratelimit_remaining", "Pulls that are left, as upstream said last.", "registry"),
+		limit:     gauges(r, "upstream", "ratelimit_limit", "Pulls that upstream allows an account, as it said last. account: anonymous (by our address), credential.", "registry", "account"),
+		remaining: gauges(r, "upstream", "ratelimit_remaining", "Pulls that an account has left, as upstream said last.", "registry", "account"),
 		refused:   gauges(r, "upstream", "credential_refused", "1 while upstream refuses our credential for everything.", "registry"),
 	}
 	for _, name := range upstreams {
@@ -95,10 +95,11 @@ func (u *Upstream) BreakerChanged(host, state string) {
 	u.breaker.WithLabelValues(u.registries.label(host)).Set(breakerStates[state])
 }
 
-func (u *Upstream) RateLimit(host string, limit, remaining int64) {
+func (u *Upstream) RateLimit(host, account string, limit, remaining int64) {
 	registry := u.registries.label(host)
-	u.limit.WithLabelValues(registry).Set(float64(limit))
-	u.remaining.WithLabelValues(registry).Set(float64(remaining))
+	account = word(account, upstream.AccountAnonymous, upstream.AccountCredential)
+	u.limit.WithLabelValues(registry, account).Set(float64(limit))
+	u.remaining.WithLabelValues(registry, account).Set(float64(remaining))
 }
 
 func (u *Upstream) CredentialRefused(host string, refused bool) {

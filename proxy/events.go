@@ -19,3 +19,17 @@ type Answer struct {
 	Cut      bool       // the body ended before its end: the client left, or the content failed
 	Duration time.Duration
 }
+
+// Figures are what the page shows of the traffic since the server began. They are about what is of upstreams.
+type Figures struct {
+	Since        time.Time
+	Hits, Misses int64 // blobs and manifests that were here, and that upstream had to be asked for
+	Stale        int64 // answers that were, since upstream was silent
+	Registries   []RegistryFigures
+}
+
+// RegistryFigures are the bytes of one upstream: to clients, and from it.
+type RegistryFigures struct {
+	Host          string
+	Sent, Fetched int64
+}

@@ -23,9 +23,10 @@ type session struct {
 	tokens *tokens
 	source *source // nil: nobody's
 	basic  bool    // the credential goes along unasked
+	budget *budget // two accounts have two
 }
 
-func (r *Registry) newSession(s *source, basic bool) *session {
+func (r *Registry) newSession(s *source, basic bool, b *budget) *session {
 	t := newTokens()
 	g := &gate{next: r.retrier, guard: r.guard, credentialed: s != nil, path: r.tokenPath}
 	client := &auth.Client{
@@ -43,12 +44,12 @@ func (r *Registry) newSession(s *source, basic bool) *session {
 			return s.get(ctx)
 		}
 	}
-	return &session{client: client, tokens: t, source: s, basic: basic}
+	return &session{client: client, tokens: t, source: s, basic: basic, budget: b}
 }
 
 // send sends one request and does the handshake where it is asked for. A session with a credential is used for the registry itself only.
 func (s *session) send(ctx context.Context, req *http.Request, e *exchange) (*http.Response, error) {
-	e.order = s.tokens.order.Load()
+	e.order, e.budget = s.tokens.order.Load(), s.budget
 	req = req.WithContext(withExchange(ctx, e))
 	if s.basic {
 		c, err := s.source.get(ctx)

@@ -74,11 +74,12 @@ func deadlineOf(ctx context.Context) time.Time { return ctx.Value(callKey{}).(*c
 
 // exchange is one request on its way through the transport's layers: a registry request or, derived from it, its token request.
 type exchange struct {
-	kind  Kind
-	own   bool   // sent to the registry itself or to its token server, not to a host that it redirected to; never of a search
-	order uint64 // see tokens
-	late  bool   // it was sent more than once, so what it carries (a token, a signed address) may have expired on the way
-	realm *realm // set by the gate when a challenge comes, read by the gate when the token request that follows comes
+	kind   Kind
+	budget *budget // of the account that asks
+	own    bool    // sent to the registry itself or to its token server, not to a host that it redirected to; never of a search
+	order  uint64  // see tokens
+	late   bool    // it was sent more than once, so what it carries (a token, a signed address) may have expired on the way
+	realm  *realm  // set by the gate when a challenge comes, read by the gate when the token request that follows comes
 }
 
 type exchangeKey struct{}

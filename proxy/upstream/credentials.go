@@ -183,7 +183,7 @@ func (r *Registry) judgeCredential(ctx context.Context, trouble error) error {
 // credentialRefused asks as a login does: for /v2/ and no repository, with a token fetched for the purpose. That we ourselves did not
 // hand out the credential is no refusal.
 func (r *Registry) credentialRefused(ctx context.Context) bool {
-	fresh := r.newSession(r.own.source, r.own.basic)
+	fresh := r.newSession(r.own.source, r.own.basic, r.own.budget)
 	a, err := r.askAs(ctx, fresh, query{kind: KindPing, method: http.MethodGet, url: r.base.JoinPath("v2/"), header: http.Header{}})
 	if err == nil {
 		discard(a.Response)

@@ -15,6 +15,17 @@ const (
 	KindSearch    Kind = "search"
 )
 
+// Kinds are all of them.
+func Kinds() []Kind {
+	return []Kind{KindManifest, KindBlob, KindTags, KindReferrers, KindToken, KindPing, KindSearch}
+}
+
+// Whose rate limit an upstream tells of.
+const (
+	AccountAnonymous  = "anonymous"  // nobody's: that of our address
+	AccountCredential = "credential" // that of our credential
+)
+
 // Events is told what passes between this process and upstreams. host is always the configured name ("docker.io"), also for what was
 // asked of its token server or of a host that it redirected to. The methods are called from many goroutines and must not block.
 type Events interface {
@@ -23,7 +34,7 @@ type Events interface {
 	Received(host string, kind Kind, bytes int64) // body bytes, when a body has ended
 	Retried(host string, kind Kind)
 	BreakerChanged(host, state string) // "closed", "half-open", "open"
-	RateLimit(host string, limit, remaining int64)
+	RateLimit(host, account string, limit, remaining int64)
 	CredentialRefused(host string, refused bool) // upstream refuses our credential for everything, or does so no longer
 }
 
@@ -34,5 +45,5 @@ func (NoEvents) Requested(string, Kind, string, time.Duration) {}
 func (NoEvents) Received(string, Kind, int64)                  {}
 func (NoEvents) Retried(string, Kind)                          {}
 func (NoEvents) BreakerChanged(string, string)                 {}
-func (NoEvents) RateLimit(string, int64, int64)                {}
+func (NoEvents) RateLimit(string, string, int64, int64)        {}
 func (NoEvents) CredentialRefused(string, bool)                {}

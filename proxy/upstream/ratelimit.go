@@ -6,14 +6,16 @@ import (
 	"time"
 )
 
-// budget is what an upstream said last of its rate limit. A reading counts until its window has passed; a 429 counts as nothing left
-// for as long as it says, or a minute.
+// budget is what an upstream said last of one account's rate limit. A reading counts until its window has passed; a 429 counts as
+// nothing left for as long as it says, or a minute.
 type budget struct {
-	floor  int64
-	now    func() time.Time
-	update func(limit, remaining int64)
+	account string
+	floor   int64
+	now     func() time.Time
+	update  func(limit, remaining int64)
 
 	mu        sync.Mutex
+	limit     int64
 	remaining int64
 	until     time.Time // the reading counts till then
 	limited   time.Time // a 429 counts till then
@@ -46,7 +48,7 @@ func (b *budget) readRemaining(h http.Header) {
 		window = unsaidWindow
 	}
 	b.mu.Lock()
-	b.remaining, b.until = remaining, b.now().Add(window)
+	b.limit, b.remaining, b.until = limit, remaining, b.now().Add(window)
 	b.mu.Unlock()
 	b.update(limit, remaining)
 }
@@ -60,4 +62,11 @@ func (b *budget) spare() bool {
 		return false
 	}
 	return !now.Before(b.until) || b.remaining > 0 && b.remaining >= b.floor
+}
+
+// said gives the last reading, while it counts.
+func (b *budget) said() (l Limit, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return Limit{Account: b.account, Limit: b.limit, Remaining: b.remaining}, b.now().Before(b.until)
 }

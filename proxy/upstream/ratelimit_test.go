@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"slices"
 	"sync"
@@ -58,7 +59,7 @@ type recorder struct {
 	requested []string
 	received  int64
 	retried   int
-	limit     [2]int64
+	limit     string
 	NoEvents
 }
 
@@ -80,10 +81,10 @@ func (r *recorder) Retried(string, Kind) {
 	r.retried++
 }
 
-func (r *recorder) RateLimit(_ string, limit, remaining int64) {
+func (r *recorder) RateLimit(host, account string, limit, remaining int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.limit = [2]int64{limit, remaining}
+	r.limit = fmt.Sprint(host, " ", account, " ", remaining, "/", limit)
 }
 
 func TestEvents(t *testing.T) {
@@ -110,7 +111,7 @@ func TestEvents(t *testing.T) {
 	want := []string{
 		"test.example blob 503", "test.example blob 401", "test.example token 200", "test.example blob 302", "test.example blob 206",
 	}
-	if !slices.Equal(seen.requested, want) || seen.retried != 1 || seen.received != int64(n) || seen.limit != [2]int64{100, 57} {
+	if !slices.Equal(seen.requested, want) || seen.retried != 1 || seen.received != int64(n) || seen.limit != "test.example anonymous 57/100" {
 		t.Errorf("%v, %d retries, %d bytes, limit %v", seen.requested, seen.retried, seen.received, seen.limit)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"github.com/entrepot/entrepot/cache"
@@ -24,7 +25,7 @@ type Registry struct {
 	guard    *guard
 	pool     *http.Transport
 	retrier  *retrier
-	budget   *budget
+	breaker  *breaker
 	patience time.Duration
 	stall    time.Duration
 	now      func() time.Time
@@ -35,6 +36,8 @@ type Registry struct {
 	anonymous *session
 	own       *session // nil without a credential
 	standing  standing // whether our credential is any good
+	// credentialed: the last request was begun with our credential, so the next one will be.
+	credentialed atomic.Bool
 
 	searchBase *url.URL // where its search is
 
@@ -67,15 +70,23 @@ func New(o Options) (*Registry, error) {
 	}
 	r.standing.now, r.standing.turn = o.Now, make(chan struct{}, 1)
 	r.pool = newTransport(o, r.guard, config, o.Proxy.ProxyFunc())
-	r.budget = &budget{floor: int64(o.RateFloor), now: o.Now, update: func(limit, remaining int64) {
-		o.Events.RateLimit(o.Host, limit, remaining)
-	}}
+	r.breaker = newBreaker(o.Host, openFor, o.Now, func(state string) {
+		o.Log.Warn("upstream's breaker changed", "upstream", o.Host, "state", state)
+		o.Events.BreakerChanged(o.Host, state)
+	})
 	r.retrier = r.newRetrier(o)
-	r.anonymous = r.newSession(nil, false)
+	r.anonymous = r.newSession(nil, false, newBudget(o, AccountAnonymous))
 	if s := newSource(o); s != nil {
-		r.own = r.newSession(s, o.Auth == "basic" || o.Auth == "ecr")
+		r.own = r.newSession(s, o.Auth == "basic" || o.Auth == "ecr", newBudget(o, AccountCredential))
+		r.credentialed.Store(true)
 	}
 	return r, nil
+}
+
+func newBudget(o Options, account string) *budget {
+	return &budget{account: account, floor: int64(o.RateFloor), now: o.Now, update: func(limit, remaining int64) {
+		o.Events.RateLimit(o.Host, account, limit, remaining)
+	}}
 }
 
 func newGuard(o Options, base *url.URL) *guard {
@@ -95,11 +106,7 @@ func newGuard(o Options, base *url.URL) *guard {
 
 func (r *Registry) newRetrier(o Options) *retrier {
 	w := &wire{
-		transport: r.pool, guard: r.guard, budget: r.budget, now: o.Now,
-		breaker: newBreaker(o.Host, openFor, o.Now, func(state string) {
-			o.Log.Warn("upstream's breaker changed", "upstream", o.Host, "state", state)
-			o.Events.BreakerChanged(o.Host, state)
-		}),
+		transport: r.pool, guard: r.guard, breaker: r.breaker, now: o.Now,
 		requested: func(kind Kind, outcome string, took time.Duration) {
 			o.Events.Requested(o.Host, kind, outcome, took)
 		},

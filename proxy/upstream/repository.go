@@ -32,8 +32,13 @@ func (r *Repository) Repo() cache.Repo {
 	return cache.Repo{Registry: r.registry.host, Name: r.name}
 }
 
-// Spare reports whether the rate budget allows requests that nobody waits for.
-func (r *Repository) Spare() bool { return r.registry.budget.spare() }
+// Spare reports whether the rate budget allows requests that nobody waits for: that of the account with which they would be sent.
+func (r *Repository) Spare() bool {
+	if reg := r.registry; reg.credentialed.Load() {
+		return reg.own.budget.spare()
+	}
+	return r.registry.anonymous.budget.spare()
+}
 
 // ReadableAnonymously asks for the manifest, or else the blob, ref without our credential. 401, 403 and 404 are a no.
 func (r *Repository) ReadableAnonymously(ctx context.Context, ref string) (bool, error) {

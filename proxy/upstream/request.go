@@ -49,6 +49,7 @@ func (a *answer) outdated() bool {
 // Where nobody is refused too, the question is whether our credential is bad as such: that is an outage, no answer about q.
 func (r *Registry) ask(ctx context.Context, q query) (*answer, error) {
 	has, trouble := r.hasCredential(ctx)
+	r.credentialed.Store(has && !r.standing.refused())
 	if !has && trouble == nil {
 		return r.askAs(ctx, r.anonymous, q)
 	}

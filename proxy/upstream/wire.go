@@ -16,7 +16,6 @@ type wire struct {
 	transport http.RoundTripper
 	guard     *guard
 	breaker   *breaker
-	budget    *budget
 	now       func() time.Time
 	requested func(kind Kind, outcome string, took time.Duration)
 }
@@ -44,8 +43,8 @@ func (w *wire) exchange(req *http.Request, e *exchange) (*http.Response, error) 
 		return nil, err
 	}
 	w.requested(e.kind, strconv.Itoa(resp.StatusCode), w.now().Sub(begun))
-	if w.guard.home(req.URL) {
-		w.budget.read(resp)
+	if e.budget != nil && resp.StatusCode != http.StatusUnauthorized && w.guard.home(req.URL) {
+		e.budget.read(resp)
 	}
 	if f := judgeStatus(resp, w.now()); f != nil {
 		discard(resp)
