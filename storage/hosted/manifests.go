@@ -63,14 +63,20 @@ func (r Repo) resolve(ctx context.Context, ref string) (digest.Digest, error) {
 	if isDigest(ref) {
 		return digest.Digest(ref), nil
 	}
-	t, _, err := readAs[tagRecord](ctx, r.g, tagKey(r.name, ref))
+	t, err := r.tag(ctx, ref)
+	return t.Digest, err
+}
+
+// tag reads a tag; ErrManifestUnknown.
+func (r Repo) tag(ctx context.Context, tag string) (tagRecord, error) {
+	t, _, err := readAs[tagRecord](ctx, r.g, tagKey(r.name, tag))
 	if errors.Is(err, errDamagedRecord) {
-		r.g.log.Error("a hosted tag is damaged; push it again", "repository", r.name, "tag", ref, "err", err)
+		r.g.log.Error("a hosted tag is damaged; push it again", "repository", r.name, "tag", tag, "err", err)
 	}
 	if lacking(err) {
-		err = fmt.Errorf("tag %s: %w", ref, ErrManifestUnknown)
+		err = fmt.Errorf("tag %s: %w", tag, ErrManifestUnknown)
 	}
-	return t.Digest, err
+	return t, err
 }
 
 // manifest reads a manifest and checks its bytes. Damaged ones are not found, so that clients push them again.
