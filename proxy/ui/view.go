@@ -16,13 +16,16 @@ type Page struct {
 	User   string // who is logged in; empty: nobody
 	Login  bool   // there are users, and nobody is logged in
 	Notice string // of what was just done
+
+	Version string // of the program, for those who may know it; empty: not shown
 }
 
 // Overview is the first page. Live is nil for those who are not to see it.
 type Overview struct {
 	Page
-	Live  *Live
-	Empty bool // nothing was pulled or pushed yet
+	Live    *Live
+	Empty   bool   // nothing was pulled or pushed yet
+	Default string // host of the upstream that is asked for names without a host; empty: none
 }
 
 // Live is what changes while somebody watches.
@@ -216,6 +219,9 @@ type Step struct {
 	Path    string // of the file; empty: a command
 	Content string
 }
+
+// Login is what follows a login that was right: Page.User is who it was.
+type Login struct{ Page }
 
 // Failure is a page that could not be shown.
 type Failure struct {
