@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
 
 	"github.com/entrepot/entrepot/storage/hosted"
 )
@@ -39,22 +39,29 @@ func (q gcRequest) options() (hosted.CollectOptions, error) {
 	return o, nil
 }
 
-// gc collects what no hosted manifest names: in the running server or, without one, in its directory.
-func gc(ctx context.Context, in invocation) error {
+func gcCommand(in invocation) *cobra.Command {
 	var q gcRequest
-	set, asJSON := in.flagSet("gc")
-	set.BoolVar(&q.dryRun, "dry-run", false, "")
-	set.StringVar(&q.grace, "grace", "", "")
-	if _, err := in.parse(set, 0, 0); err != nil {
-		return err
+	c := &cobra.Command{
+		Use:        "gc",
+		Short:      "Delete pushed blobs that no manifest names, abandoned uploads and the like",
+		SuggestFor: []string{"collect", "prune", "garbage-collect"},
+		Long: `Delete what was pushed and no manifest names any more: blobs, abandoned uploads, parts of either. The server does this
+by itself each ENTREPOT_GC_INTERVAL; pushes and pulls go on meanwhile. Manifests stay unless ENTREPOT_GC_UNTAGGED says otherwise.`,
+		Example: `  entrepot gc --dry-run
+  entrepot gc --grace 1h --json`,
 	}
+	asJSON := jsonFlag(c)
+	c.Flags().BoolVar(&q.dryRun, "dry-run", false, "only say what would be deleted")
+	c.Flags().StringVar(&q.grace, "grace", "", "spare what was pushed within this `DURATION` (default ENTREPOT_GC_GRACE)")
+	c.RunE = in.configured(func(ctx context.Context, c Config, _ []string) error { return in.gc(ctx, c, q, *asJSON) })
+	return c
+}
+
+// gc collects in the running server or, without one, in its directory.
+func (in invocation) gc(ctx context.Context, c Config, q gcRequest, asJSON bool) error {
 	o, err := q.options()
 	if err != nil {
 		return usageError{fmt.Errorf("gc: %w", err)}
-	}
-	c, err := in.configure()
-	if err != nil {
-		return err
 	}
 	tell := func(r hosted.CollectReport) {
 		fmt.Fprintf(in.errs, "looked at repositories: %d, manifests: %d; %s blobs: %d\n", r.Repositories, r.Manifests, freed(r), r.Freed)
@@ -63,8 +70,8 @@ func gc(ctx context.Context, in invocation) error {
 	if err != nil {
 		return err
 	}
-	if *asJSON {
-		return json.NewEncoder(in.out).Encode(report)
+	if asJSON {
+		return printJSON(in, report)
 	}
 	return printCollection(in.out, report)
 }

@@ -7,17 +7,24 @@ import (
 	"io"
 	"net/http"
 	"time"
+
+	"github.com/spf13/cobra"
 )
 
+func healthcheckCommand(in invocation) *cobra.Command {
+	return &cobra.Command{
+		Use:        "healthcheck",
+		Short:      "Ask the running server whether it is well",
+		SuggestFor: []string{"ping", "status", "ready"},
+		Long: `Ask the running server whether it is well, at ENTREPOT_ADMIN_LISTEN or, where that is off, at the socket in ENTREPOT_DATA.
+It prints nothing where all is well, and fails after three seconds without an answer.`,
+		Example: `  entrepot healthcheck`,
+		RunE:    in.configured(healthcheck),
+	}
+}
+
 // healthcheck asks the admin listener, or the socket where there is none: a volume may be of a kind that has no sockets.
-func healthcheck(ctx context.Context, in invocation) error {
-	if err := in.noArguments(); err != nil {
-		return err
-	}
-	c, err := in.configure()
-	if err != nil {
-		return err
-	}
+func healthcheck(ctx context.Context, c Config, _ []string) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	if c.AdminListen.Off() {

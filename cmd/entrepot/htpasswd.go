@@ -12,32 +12,45 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"github.com/entrepot/entrepot/proxy/access"
 )
 
-// htpasswd sets a user's password in the file of users, or removes a user. A running server reads the file by itself.
-func htpasswd(ctx context.Context, in invocation) error {
-	set, _ := in.flagSet("htpasswd")
-	remove := set.Bool("delete", false, "")
-	path := set.String("file", "", "")
-	args, err := in.parse(set, 1, 1)
-	if err != nil {
-		return err
+func htpasswdCommand(in invocation) *cobra.Command {
+	c := &cobra.Command{
+		Use:        "htpasswd USER",
+		Short:      "Set a user's password, or remove a user",
+		SuggestFor: []string{"passwd", "password", "user", "users", "adduser"},
+		Long: `Set a user's password in the file of users, or remove a user. The password is read from the terminal, without echo, or
+from one line of the standard input. A running server reads the file by itself.`,
+		Example: `  entrepot htpasswd alice
+  entrepot htpasswd --file ./users alice < password.txt
+  entrepot htpasswd --delete alice`,
 	}
-	if *path == "" {
-		c, err := in.configure()
+	remove := c.Flags().Bool("delete", false, "remove the user")
+	path := c.Flags().String("file", "", "the `FILE` of users (default ENTREPOT_HTPASSWD)")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if *path != "" { // then the configuration may be what it wants
+			return in.htpasswd(c.Context(), *path, args[0], *remove)
+		}
+		config, err := in.configure()
+		if err == nil && config.Htpasswd == "" {
+			err = usageError{errors.New("htpasswd: which file? give --file FILE, or set " + prefix + "HTPASSWD")}
+		}
 		if err != nil {
 			return err
 		}
-		if *path = c.Htpasswd; *path == "" {
-			return usageError{errors.New("htpasswd: which file? give --file FILE, or set " + prefix + "HTPASSWD")}
-		}
+		return in.htpasswd(c.Context(), config.Htpasswd, args[0], *remove)
 	}
-	user := args[0]
-	if *remove {
-		return rewrite(*path, func(text []byte) ([]byte, error) {
+	return c
+}
+
+// htpasswd sets a user's password in the file of users, or removes a user. A running server reads the file by itself.
+func (in invocation) htpasswd(ctx context.Context, path, user string, remove bool) error {
+	if remove {
+		return rewrite(path, func(text []byte) ([]byte, error) {
 			rest, found := access.RemoveUser(text, user)
 			if !found {
 				return nil, fmt.Errorf("there is no user %q", user)
@@ -49,7 +62,7 @@ func htpasswd(ctx context.Context, in invocation) error {
 	if err != nil {
 		return err
 	}
-	return rewrite(*path, func(text []byte) ([]byte, error) { return access.SetPassword(text, user, password) })
+	return rewrite(path, func(text []byte) ([]byte, error) { return access.SetPassword(text, user, password) })
 }
 
 // newPassword asks for one, twice and without echo, or reads one line where nobody sits there. It is never an argument:

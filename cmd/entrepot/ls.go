@@ -4,36 +4,42 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"iter"
 	"net/http"
 	"net/url"
+	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
 )
 
-// list prints what is cached and what is hosted: what the running server says, or, without one, what its directory holds.
-func list(ctx context.Context, in invocation) error {
-	set, asJSON := in.flagSet("ls")
-	args, err := in.parse(set, 0, 1)
-	if err != nil {
-		return err
+func lsCommand(in invocation) *cobra.Command {
+	c := &cobra.Command{
+		Use:        "ls [REPOSITORY]",
+		Short:      "List what is cached and what is hosted, by tag",
+		SuggestFor: []string{"list", "images", "catalog", "tags"},
+		Long: `List what is cached and what is hosted, by tag: of one repository, or of all. The running server is asked; without one,
+the data directory is read. With --json, each line is one tag.`,
+		Example: `  entrepot ls
+  entrepot ls docker.io/library/nginx
+  entrepot ls --json`,
 	}
-	c, err := in.configure()
-	if err != nil {
-		return err
-	}
-	repository := ""
-	if len(args) == 1 {
-		repository = args[0]
-	}
+	asJSON := jsonFlag(c)
+	c.RunE = in.configured(func(ctx context.Context, c Config, args []string) error {
+		return in.list(ctx, c, strings.Join(args, ""), *asJSON)
+	})
+	return c
+}
+
+// list prints what the running server says, or, without one, what its directory holds. An empty repository is all of them.
+func (in invocation) list(ctx context.Context, c Config, repository string, asJSON bool) error {
 	show := printTable
-	if *asJSON {
-		show = printJSON
+	if asJSON {
+		show = printLines
 	}
 	body, err := dialServer(c.Data).do(ctx, http.MethodGet, "/cached", url.Values{"repository": {repository}})
 	if errors.Is(err, errNoServer) {
@@ -44,33 +50,6 @@ func list(ctx context.Context, in invocation) error {
 	}
 	defer body.Close()
 	return show(in.out, decodeEntries(body))
-}
-
-// flagSet is for a command that may print JSON.
-func (in invocation) flagSet(name string) (set *flag.FlagSet, asJSON *bool) {
-	set = flag.NewFlagSet(name, flag.ContinueOnError)
-	set.SetOutput(io.Discard) // the error says it
-	return set, set.Bool("json", false, "")
-}
-
-// parse reads the flags and gives the arguments between and behind them.
-func (in invocation) parse(set *flag.FlagSet, least, most int) (args []string, err error) {
-	for rest := in.args; ; {
-		if err := set.Parse(rest); err != nil {
-			return nil, usageError{fmt.Errorf("%s: %w\nusage: %s", set.Name(), err, in.command.usage())}
-		}
-		flags := len(rest) - set.NArg()
-		rest = set.Args()
-		if len(rest) == 0 || flags > 0 && in.args[len(in.args)-len(rest)-1] == "--" {
-			args = append(args, rest...) // none of these is a flag
-			break
-		}
-		args, rest = append(args, rest[0]), rest[1:]
-	}
-	if n := len(args); n < least || n > most {
-		return nil, usageError{fmt.Errorf("%s: wrong number of arguments: %d\nusage: %s", set.Name(), n, in.command.usage())}
-	}
-	return args, nil
 }
 
 // entryLine is one line of the server's answer: an entry, or why no more come.
@@ -113,7 +92,7 @@ func printTable(w io.Writer, entries iter.Seq2[entry, error]) error {
 	return table.Flush()
 }
 
-func printJSON(w io.Writer, entries iter.Seq2[entry, error]) error {
+func printLines(w io.Writer, entries iter.Seq2[entry, error]) error {
 	lines := json.NewEncoder(w)
 	for e, err := range entries {
 		if err != nil {

@@ -7,17 +7,51 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"github.com/entrepot/entrepot/proxy"
 	"github.com/entrepot/entrepot/proxy/access"
 )
 
-// printDefaultPolicy prints what holds for users without a policy file.
-func printDefaultPolicy(_ context.Context, in invocation) error {
-	if err := in.noArguments(); err != nil {
-		return err
+func policyCommand(in invocation) *cobra.Command {
+	return family(&cobra.Command{
+		Use:        "policy",
+		Short:      "Who may do what: check, default",
+		SuggestFor: []string{"access", "acl", "permissions"},
+	}, checkPolicyCommand(in), defaultPolicyCommand(in))
+}
+
+func defaultPolicyCommand(in invocation) *cobra.Command {
+	return &cobra.Command{
+		Use:     "default",
+		Short:   "Print the policy that holds for users without a file",
+		Example: `  entrepot policy default > policy.yaml`,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := io.WriteString(in.out, access.DefaultPolicyText)
+			return err
+		},
 	}
-	_, err := io.WriteString(in.out, access.DefaultPolicyText)
-	return err
+}
+
+func checkPolicyCommand(in invocation) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "check [USER ACTION IMAGE]",
+		Short: "Say whether somebody may do something, and why, or check the files",
+		Long: `Say whether a USER, robot+NAME or anonymous may pull, push, delete or admin an IMAGE or a repository, and why: exit
+status 1 says that it is not allowed. Without arguments, check the files of users and policy: exit status 2 says that there
+are mistakes in them. It reads the files alone, and needs no server.`,
+		Example: `  entrepot policy check
+  entrepot policy check alice push team/app
+  entrepot policy check --json anonymous pull docker.io/library/nginx:1.27`,
+	}
+	asJSON := jsonFlag(c)
+	c.RunE = in.configured(func(_ context.Context, c Config, args []string) error {
+		if len(args) == 0 {
+			return in.checkFiles(c, *asJSON)
+		}
+		return in.checkPolicy(c, args[0], args[1], args[2], *asJSON)
+	})
+	return c
 }
 
 // question is what policy check is asked.
@@ -28,25 +62,32 @@ type question struct {
 	ref    string // empty: the repository as such
 }
 
-// checkPolicy says whether somebody may do something, and why, or, asked nothing, what the files hold. It needs the files
-// alone. That something is not allowed is an error.
-func checkPolicy(_ context.Context, in invocation) error {
-	set, _ := in.flagSet("policy check")
-	args, err := in.parse(set, 0, 3)
-	if err != nil {
-		return err
+// decision is the answer of policy check --json.
+type decision struct {
+	User       string   `json:"user"`
+	Action     string   `json:"action"`
+	Repository string   `json:"repository"`
+	Allowed    bool     `json:"allowed"`
+	Policy     string   `json:"policy"`            // what it says
+	Against    []string `json:"against,omitempty"` // what keeps it from happening, whatever the policy allows
+	Notes      []string `json:"notes,omitempty"`
+}
+
+func (d decision) print(w io.Writer) error {
+	text := d.Policy + "\n"
+	for _, reason := range d.Against {
+		text += "but " + reason + "\n"
 	}
-	c, err := in.configure()
-	if err != nil {
-		return err
+	for _, note := range d.Notes {
+		text += "note: " + note + "\n"
 	}
-	switch len(args) {
-	case 0:
-		return c.checkFiles(in.out)
-	case 1, 2:
-		return usageError{fmt.Errorf("policy check: who, what and where are one question\nusage: %s", in.command.usage())}
-	}
-	q, err := c.question(args[0], args[1], args[2])
+	_, err := io.WriteString(w, text)
+	return err
+}
+
+// checkPolicy says whether somebody may do something, and why. That something is not allowed is an error.
+func (in invocation) checkPolicy(c Config, who, action, reference string, asJSON bool) error {
+	q, err := c.question(who, action, reference)
 	if err != nil {
 		return usageError{fmt.Errorf("policy check: %w", err)}
 	}
@@ -54,19 +95,26 @@ func checkPolicy(_ context.Context, in invocation) error {
 	if err != nil {
 		return usageError{err}
 	}
+	d := c.decide(f, q)
+	if asJSON {
+		err = printJSON(in, d)
+	} else {
+		err = d.print(in.out)
+	}
+	if err == nil && !d.Allowed {
+		err = fmt.Errorf("%s may not %s %s", d.User, d.Action, d.Repository)
+	}
+	return err
+}
+
+func (c Config) decide(f accessFiles, q question) decision {
 	repo := access.Repository{Upstream: q.home.Registry, Name: q.home.Name}
-	fmt.Fprintln(in.out, f.policy.Explain(q.who, q.action, repo))
 	against := c.against(f, q, repo)
-	for _, reason := range against {
-		fmt.Fprintln(in.out, "but "+reason)
+	return decision{
+		User: q.who.String(), Action: q.action.String(), Repository: repo.String(),
+		Allowed: f.policy.Decide(q.who, q.action, repo).Allowed && len(against) == 0,
+		Policy:  f.policy.Explain(q.who, q.action, repo), Against: against, Notes: c.beside(f, q, repo),
 	}
-	for _, note := range c.beside(f, q, repo) {
-		fmt.Fprintln(in.out, "note: "+note)
-	}
-	if !f.policy.Decide(q.who, q.action, repo).Allowed || len(against) > 0 {
-		return fmt.Errorf("%s may not %s %s", q.who, q.action, repo)
-	}
-	return nil
 }
 
 // question reads the arguments. The repository is written as a client of this server writes it.

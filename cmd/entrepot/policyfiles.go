@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -46,26 +47,42 @@ func parsed[T any](path string, parse func([]byte) (T, error)) (is T, err error)
 	return is, access.InFile(path, err)
 }
 
+// filesReport is the answer of policy check --json without a question.
+type filesReport struct {
+	Htpasswd string   `json:"htpasswd"` // empty: there are no users
+	Users    int      `json:"users"`
+	Policy   string   `json:"policy"` // empty: the default
+	Holds    string   `json:"holds"`  // what the policy is made of
+	Unknown  []string `json:"unknown,omitempty"`
+}
+
 // checkFiles tells what the files hold, or every mistake in them.
-func (c Config) checkFiles(out io.Writer) error {
+func (in invocation) checkFiles(c Config, asJSON bool) error {
 	f, err := c.readAccess()
 	if err != nil {
 		return usageError{err}
 	}
-	if c.Htpasswd == "" {
-		fmt.Fprintf(out, "users: none, since %sHTPASSWD is not set\n", prefix)
-	} else {
-		fmt.Fprintf(out, "users: %d, of %s\n", len(f.users), c.Htpasswd)
-	}
-	of := c.Policy
-	if of == "" {
-		of = "the default"
-	}
-	fmt.Fprintf(out, "policy: %s, of %s\n", f.policy.Summary(), of)
+	r := filesReport{Htpasswd: c.Htpasswd, Users: len(f.users), Policy: c.Policy, Holds: f.policy.Summary()}
 	for _, name := range f.policy.Names() {
 		if _, found := slices.BinarySearch(f.users, name); !found {
-			fmt.Fprintf(out, "note: the policy names %s, who is no user\n", name)
+			r.Unknown = append(r.Unknown, name)
 		}
 	}
-	return nil
+	if asJSON {
+		return printJSON(in, r)
+	}
+	return r.print(in.out)
+}
+
+func (r filesReport) print(w io.Writer) error {
+	users := fmt.Sprintf("%d, of %s", r.Users, r.Htpasswd)
+	if r.Htpasswd == "" {
+		users = "none, since " + prefix + "HTPASSWD is not set"
+	}
+	text := fmt.Sprintf("users: %s\npolicy: %s, of %s\n", users, r.Holds, cmp.Or(r.Policy, "the default"))
+	for _, name := range r.Unknown {
+		text += "note: the policy names " + name + ", who is no user\n"
+	}
+	_, err := io.WriteString(w, text)
+	return err
 }

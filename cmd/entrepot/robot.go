@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
 
 	"github.com/entrepot/entrepot/proxy/access"
 )
@@ -38,30 +38,72 @@ func robotName(arg string) string {
 	return arg
 }
 
-// addRobot makes an account for a pipeline and prints its secret, this once.
-func addRobot(ctx context.Context, in invocation) error {
+func robotCommand(in invocation) *cobra.Command {
+	return family(&cobra.Command{
+		Use:        "robot",
+		Short:      "Accounts of pipelines: add, list, revoke",
+		SuggestFor: []string{"token", "tokens", "account"},
+		Long: `Accounts of pipelines, which log in as robot+NAME with a secret that expires. They need users (ENTREPOT_HTPASSWD); what
+they may do is up to the policy. A change counts at once in the running server.`,
+	}, addRobotCommand(in), listRobotsCommand(in), revokeRobotCommand(in))
+}
+
+func addRobotCommand(in invocation) *cobra.Command {
 	q := robotRequest{lifetime: robotLife}
-	set, asJSON := in.flagSet("robot add")
-	set.StringVar(&q.lifetime, "expires", q.lifetime, "")
-	set.StringVar(&q.note, "note", "", "")
-	args, err := in.parse(set, 1, 1)
-	if err != nil {
-		return err
+	c := &cobra.Command{
+		Use:        "add NAME",
+		Short:      "Make an account and print its secret, this once",
+		SuggestFor: []string{"create", "new"},
+		Example: `  entrepot robot add ci
+  entrepot robot add --expires never --note "nightly builds" --json nightly`,
 	}
+	asJSON := jsonFlag(c)
+	c.Flags().StringVar(&q.lifetime, "expires", q.lifetime, "how long the secret is good for: a `LIFETIME` like 90d or 12h, or never")
+	c.Flags().StringVar(&q.note, "note", "", "a `TEXT` that robot list shows")
+	c.RunE = in.configured(func(ctx context.Context, c Config, args []string) error {
+		q.name = robotName(args[0])
+		return in.addRobot(ctx, c, q, *asJSON)
+	})
+	return c
+}
+
+func listRobotsCommand(in invocation) *cobra.Command {
+	c := &cobra.Command{
+		Use:        "list",
+		Short:      "List the accounts, expired ones too",
+		SuggestFor: []string{"ls"},
+		Example:    `  entrepot robot list --json`,
+	}
+	asJSON := jsonFlag(c)
+	c.RunE = in.configured(func(ctx context.Context, c Config, _ []string) error { return in.listRobots(ctx, c, *asJSON) })
+	return c
+}
+
+func revokeRobotCommand(in invocation) *cobra.Command {
+	c := &cobra.Command{
+		Use:        "revoke NAME",
+		Short:      "End an account at once",
+		SuggestFor: []string{"rm", "remove", "delete"},
+		Example:    `  entrepot robot revoke ci`,
+	}
+	asJSON := jsonFlag(c)
+	c.RunE = in.configured(func(ctx context.Context, c Config, args []string) error {
+		return in.revokeRobot(ctx, c, robotName(args[0]), *asJSON)
+	})
+	return c
+}
+
+// addRobot makes an account for a pipeline and prints its secret, this once.
+func (in invocation) addRobot(ctx context.Context, c Config, q robotRequest, asJSON bool) error {
 	if _, err := parseLifetime(q.lifetime); err != nil { // the server reads it too: its clock counts
 		return usageError{fmt.Errorf("expires: %w", err)}
 	}
-	c, err := in.configure()
-	if err != nil {
-		return err
-	}
-	q.name = robotName(args[0])
 	added, err := onRobots(ctx, in, c, http.MethodPost, q, func(r robots) (addedRobot, error) { return r.add(ctx, q) })
 	if err != nil {
 		return err
 	}
-	if *asJSON {
-		return json.NewEncoder(in.out).Encode(added)
+	if asJSON {
+		return printJSON(in, added)
 	}
 	in.warn(added.Warning)
 	return printAdded(in.out, added, cmp.Or(c.PublicURL.host(), c.Listen.dialable()))
@@ -95,24 +137,16 @@ func (in invocation) warn(warning string) {
 }
 
 // listRobots prints the accounts of pipelines, expired ones too.
-func listRobots(ctx context.Context, in invocation) error {
-	set, asJSON := in.flagSet("robot list")
-	if _, err := in.parse(set, 0, 0); err != nil {
-		return err
-	}
-	c, err := in.configure()
-	if err != nil {
-		return err
-	}
+func (in invocation) listRobots(ctx context.Context, c Config, asJSON bool) error {
 	found, err := onRobots(ctx, in, c, http.MethodGet, robotRequest{}, func(r robots) (robotList, error) { return newRobotList(r.List(ctx)), nil })
 	if err != nil {
 		return err
 	}
-	show := printRobots
-	if *asJSON {
-		show = printRobotLines
+	if asJSON {
+		err = printJSON(in, found.Robots...)
+	} else {
+		err = printRobots(in.out, found.Robots)
 	}
-	err = show(in.out, found.Robots)
 	if found.Error != "" {
 		err = errors.Join(err, errors.New(found.Error))
 	}
@@ -128,34 +162,15 @@ func printRobots(w io.Writer, all []access.Robot) error {
 	return table.Flush()
 }
 
-func printRobotLines(w io.Writer, all []access.Robot) error {
-	lines := json.NewEncoder(w)
-	for _, r := range all {
-		if err := lines.Encode(r); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // revokeRobot ends an account: what is logged in with it is refused from then on.
-func revokeRobot(ctx context.Context, in invocation) error {
-	set, asJSON := in.flagSet("robot revoke")
-	args, err := in.parse(set, 1, 1)
-	if err != nil {
-		return err
-	}
-	c, err := in.configure()
-	if err != nil {
-		return err
-	}
-	q := robotRequest{name: robotName(args[0])}
+func (in invocation) revokeRobot(ctx context.Context, c Config, name string, asJSON bool) error {
+	q := robotRequest{name: name}
 	gone, err := onRobots(ctx, in, c, http.MethodDelete, q, func(r robots) (revokedRobot, error) { return r.revoke(ctx, q.name) })
 	if err != nil {
 		return err
 	}
-	if *asJSON {
-		return json.NewEncoder(in.out).Encode(gone)
+	if asJSON {
+		return printJSON(in, gone)
 	}
 	in.warn(gone.Warning)
 	_, err = fmt.Fprintf(in.out, "revoked %s\n", access.RobotSubject(gone.Name))

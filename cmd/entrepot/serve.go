@@ -20,14 +20,7 @@ import (
 const beyondMemory = 48 << 20
 
 // serve runs the server until ctx ends, and then drains it.
-func serve(ctx context.Context, in invocation) error {
-	if err := in.noArguments(); err != nil {
-		return err
-	}
-	c, err := in.configure()
-	if err != nil {
-		return err
-	}
+func (in invocation) serve(ctx context.Context, c Config, _ []string) error {
 	log := newLogger(c, in.errs)
 	limitMemory(c)
 	a, err := wire(c, in.out, log)

@@ -2,39 +2,48 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/url"
 
 	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
 )
 
 // verifyRate is how fast the command verify reads: faster than the scrub, since somebody waits, and slower than disks.
 const verifyRate Size = 200 << 20
 
+func verifyCommand(in invocation) *cobra.Command {
+	rate := verifyRate
+	c := &cobra.Command{
+		Use:        "verify",
+		Short:      "Read everything again and compare it with its digests",
+		SuggestFor: []string{"check", "scrub", "fsck"},
+		Long: `Read everything that is kept and compare it with its digests. What is damaged in the cache is dropped and fetched again
+when it is wanted; what is damaged of what was pushed is not served until it is pushed again, and makes the exit status 1.`,
+		Example: `  entrepot verify
+  entrepot verify --rate 50MiB --json`,
+	}
+	asJSON := jsonFlag(c)
+	c.Flags().Func("rate", fmt.Sprintf("read at most this `SIZE` a second; 0 is no limit (default %s)", rate), func(text string) error {
+		return rate.UnmarshalText([]byte(text))
+	})
+	c.RunE = in.configured(func(ctx context.Context, c Config, _ []string) error { return in.verify(ctx, c, rate, *asJSON) })
+	return c
+}
+
 // verify reads everything again: in the running server or, without one, in its directory. Damaged hosted content is an
 // error, even when it was known before.
-func verify(ctx context.Context, in invocation) error {
-	rate := verifyRate
-	set, asJSON := in.flagSet("verify")
-	set.Func("rate", "", func(text string) error { return rate.UnmarshalText([]byte(text)) })
-	if _, err := in.parse(set, 0, 0); err != nil {
-		return err
-	}
-	c, err := in.configure()
-	if err != nil {
-		return err
-	}
+func (in invocation) verify(ctx context.Context, c Config, rate Size, asJSON bool) error {
 	tell := func(v verified) {
 		fmt.Fprintf(in.errs, "read %s hosted, %s cached; damaged: %d, %d\n", humanize.IBytes(uint64(v.Hosted.Bytes)),
 			humanize.IBytes(uint64(v.Cached.Bytes)), len(v.Hosted.Damaged), len(v.Cached.Damaged))
 	}
 	report, err := longTask(ctx, in, c, "/verify", url.Values{"rate": {rate.String()}}, tell, func(u *upkeep) task[verified] { return u.verifyTask(rate) })
 	show := printVerified
-	if *asJSON {
-		show = func(w io.Writer, v verified) error { return json.NewEncoder(w).Encode(v) }
+	if asJSON {
+		show = func(_ io.Writer, v verified) error { return printJSON(in, v) }
 	}
 	hosted, cached := len(report.Hosted.Damaged), len(report.Cached.Damaged)
 	if err == nil || hosted+cached > 0 { // also where something else could not be read
