@@ -23,10 +23,10 @@ const (
 // Events is told what happens in the cache. Its methods are called from many goroutines and must not block.
 type Events interface {
 	FillStarted()
-	FillJoined()            // a reader follows a fill that another one began
-	FillResumed()           // upstream's connection broke and the fill went on at the offset
-	FillEnded(o Outcome)    //
-	Streamed(reason string) // a blob went past the cache: "full", "disk", "busy", "foreign", "none"
+	FillJoined()                      // a reader follows a fill that another one began
+	FillResumed()                     // upstream's connection broke and the fill went on at the offset
+	FillEnded(o Outcome, cause Cause) // the cause is of FillCorrupt and FillFailed
+	Streamed(reason string)           // a blob went past the cache: "full", "disk", "busy", "foreign", "none"
 	Evicted(bytes int64)
 	Unverified()                  // a 206 was sent before its blob was verified
 	Stale(registry, cause string) // a stale answer
@@ -40,16 +40,16 @@ type Events interface {
 // NoEvents ignores everything.
 type NoEvents struct{}
 
-func (NoEvents) FillStarted()         {}
-func (NoEvents) FillJoined()          {}
-func (NoEvents) FillResumed()         {}
-func (NoEvents) FillEnded(Outcome)    {}
-func (NoEvents) Streamed(string)      {}
-func (NoEvents) Evicted(int64)        {}
-func (NoEvents) Unverified()          {}
-func (NoEvents) Stale(string, string) {}
-func (NoEvents) Prefetched(bool)      {}
-func (NoEvents) RecordFailed()        {}
-func (NoEvents) BucketStored(bool)    {}
-func (NoEvents) BucketFailed()        {}
-func (NoEvents) Borrowed(bool)        {}
+func (NoEvents) FillStarted()             {}
+func (NoEvents) FillJoined()              {}
+func (NoEvents) FillResumed()             {}
+func (NoEvents) FillEnded(Outcome, Cause) {}
+func (NoEvents) Streamed(string)          {}
+func (NoEvents) Evicted(int64)            {}
+func (NoEvents) Unverified()              {}
+func (NoEvents) Stale(string, string)     {}
+func (NoEvents) Prefetched(bool)          {}
+func (NoEvents) RecordFailed()            {}
+func (NoEvents) BucketStored(bool)        {}
+func (NoEvents) BucketFailed()            {}
+func (NoEvents) Borrowed(bool)            {}

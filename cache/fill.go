@@ -239,7 +239,8 @@ func (f *fill) finish(err error) {
 	default:
 		close(f.settled)
 	}
-	f.blobs.events.FillEnded(f.blobs.conclude(f, have, size, err))
+	outcome := f.blobs.conclude(f, have, size, err)
+	f.blobs.events.FillEnded(outcome, f.cause(outcome, err))
 }
 
 // contained makes a panic the error of one fill instead of the end of the process.

@@ -156,11 +156,11 @@ func (e *tally) count(name string) int {
 	return e.counts[name]
 }
 
-func (e *tally) BucketFailed()            { e.add("failed") }
-func (e *tally) BucketStored(stored bool) { e.add(fmt.Sprint("stored ", stored)) }
-func (e *tally) Borrowed(begun bool)      { e.add(fmt.Sprint("borrowed ", begun)) }
-func (e *tally) FillEnded(o Outcome)      { e.add("fill " + string(o)) }
-func (e *tally) Stale(_, _ string)        { e.add("stale") }
+func (e *tally) BucketFailed()                { e.add("failed") }
+func (e *tally) BucketStored(stored bool)     { e.add(fmt.Sprint("stored ", stored)) }
+func (e *tally) Borrowed(begun bool)          { e.add(fmt.Sprint("borrowed ", begun)) }
+func (e *tally) FillEnded(o Outcome, _ Cause) { e.add("fill " + string(o)) }
+func (e *tally) Stale(_, _ string)            { e.add("stale") }
 
 // image is a tag with one layer, as a registry has it.
 type image struct {

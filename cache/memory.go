@@ -64,6 +64,15 @@ func (m *Memory) Ceiling() int64 {
 	return m.ceiling
 }
 
+// Usage tells how much of the bound is taken: bytes, with what their entries cost.
+func (m *Memory) Usage() (used, limit int64) {
+	if m == nil || m.cache == nil {
+		return 0, 0
+	}
+	limit = m.cache.MaxCost()
+	return limit - m.cache.RemainingCost(), limit
+}
+
 // Close frees everything. Afterwards nothing is found and nothing is kept.
 func (m *Memory) Close() {
 	if m == nil {

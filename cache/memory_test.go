@@ -83,6 +83,12 @@ func TestMemoryStaysInItsBound(t *testing.T) {
 	if kept > size || kept < size/2 {
 		t.Errorf("%d bytes kept in a tier of %d", kept, size)
 	}
+	if used, limit := m.Usage(); used != int64(kept) || limit != size {
+		t.Errorf("the tier tells of %d bytes of %d, and keeps %d", used, limit, kept)
+	}
+	if used, limit := testMemory(t, 0).Usage(); used != 0 || limit != 0 {
+		t.Errorf("a tier that keeps nothing tells of %d bytes of %d", used, limit)
+	}
 }
 
 func TestMemoryKeepsNamesApart(t *testing.T) {

@@ -12,6 +12,7 @@ type Cache struct {
 
 	started, joined, resumed prometheus.Counter
 	ended                    *children[cache.Outcome, prometheus.Counter]
+	failures                 *children[cache.Cause, prometheus.Counter]
 	running                  prometheus.Gauge
 
 	streamed     *children[string, prometheus.Counter]
@@ -36,6 +37,7 @@ type staleKey struct{ registry, cause string }
 // NewCache registers the cache's metrics. upstreams are the registry labels that may occur.
 func NewCache(r prometheus.Registerer, upstreams []string) *Cache {
 	ended := counters(r, "fill", "ended_total", "Fills that ended, by outcome: complete, corrupt, failed, paused.", "outcome")
+	failures := counters(r, "fill", "failures_total", "Fills that failed or brought wrong bytes, by cause: those of outages (limited is a 429, failed a 5xx or no connection, breaker a known outage), not-found and denied (upstream's answers), corrupt, disk, no-room, other.", "cause")
 	streamed := counters(r, "cache", "streamed_total", "Blobs that went past the cache, by reason: full, disk (it failed), busy, foreign (hosted, while an upstream's is fetched, or the other way round), none (there is no disk tier).", "reason")
 	stale := counters(r, "cache", "stale_total", "Stale answers, by the cause of upstream's silence.", "registry", "cause")
 	prefetched := counters(r, "cache", "prefetches_total", "Layers that were to be fetched ahead, by result: queued, dropped.", "result")
@@ -49,6 +51,9 @@ func NewCache(r prometheus.Registerer, upstreams []string) *Cache {
 		resumed: counter(r, "fill", "resumed_total", "Broken upstream connections after which a fill went on at its offset."),
 		ended: newChildren(func(o cache.Outcome) prometheus.Counter {
 			return ended.WithLabelValues(string(o))
+		}),
+		failures: newChildren(func(cause cache.Cause) prometheus.Counter {
+			return failures.WithLabelValues(string(cause))
 		}),
 		running: gauges(r, "fill", "running", "Fills under way.").WithLabelValues(),
 
@@ -73,17 +78,30 @@ func NewCache(r prometheus.Registerer, upstreams []string) *Cache {
 		bucket:  counter(r, "cache", "s3_failures_total", "Times that S3 failed or kept silent and was left alone for some seconds. The pulls go on."),
 		records: counter(r, "cache", "record_failures_total", "Small records (tags, what was seen where) that could not be read or written. The pull goes on."),
 	}
-	c.begin()
+	c.begin(upstreams)
 	return c
 }
 
 // begin makes the series that alerts look at, at 0: a rate needs a value before the first event.
-func (c *Cache) begin() {
+func (c *Cache) begin(upstreams []string) {
 	for _, o := range []cache.Outcome{cache.FillComplete, cache.FillCorrupt, cache.FillFailed, cache.FillPaused} {
 		c.ended.get(o)
 	}
+	for _, cause := range cache.FillCauses() {
+		c.failures.get(cause)
+	}
 	for _, reason := range streamedReasons {
 		c.streamed.get(reason)
+	}
+	for _, registry := range upstreams {
+		for _, cause := range cache.Outages() {
+			c.stale.get(staleKey{registry, string(cause)})
+		}
+	}
+	for _, good := range []bool{true, false} {
+		c.prefetched.get(good)
+		c.stored.get(good)
+		c.borrowed.get(good)
 	}
 }
 
@@ -95,9 +113,12 @@ func (c *Cache) FillStarted() {
 func (c *Cache) FillJoined()  { c.joined.Inc() }
 func (c *Cache) FillResumed() { c.resumed.Inc() }
 
-func (c *Cache) FillEnded(o cache.Outcome) {
+func (c *Cache) FillEnded(o cache.Outcome, cause cache.Cause) {
 	c.ended.get(o).Inc()
 	c.running.Dec()
+	if cause != "" {
+		c.failures.get(cause).Inc()
+	}
 }
 
 func (c *Cache) Streamed(reason string) {

@@ -55,7 +55,7 @@ func (h *Hosted) Collected(r hosted.CollectReport) {
 		return
 	}
 	h.collections.get("complete").Inc()
-	h.last.Set(float64(r.Started.UnixMilli()) / 1e3)
+	h.last.Set(seconds(r.Started))
 	h.took.Set(r.Took.Seconds())
 	h.freed.Add(float64(r.Freed))
 	h.freedBytes.Add(float64(r.FreedBytes))
@@ -76,13 +76,14 @@ func RegisterHosted(r prometheus.Registerer, usage func() hosted.Usage) {
 		manifests:    desc("manifests", "Manifests in hosted repositories, those without a tag included"),
 		blobs:        desc("blobs", "Different blobs that hosted manifests name"),
 		bytes:        desc("bytes", "Bytes of hosted manifests and blobs, each blob once"),
+		uploads:      desc("uploads_open", "Uploads that were begun and have not ended"),
 	})
 }
 
 // hostedUsage asks once for each scrape, so that its numbers belong together.
 type hostedUsage struct {
-	usage                                 func() hosted.Usage
-	repositories, manifests, blobs, bytes *prometheus.Desc
+	usage                                          func() hosted.Usage
+	repositories, manifests, blobs, bytes, uploads *prometheus.Desc
 }
 
 func (h *hostedUsage) Describe(to chan<- *prometheus.Desc) {
@@ -90,6 +91,7 @@ func (h *hostedUsage) Describe(to chan<- *prometheus.Desc) {
 	to <- h.manifests
 	to <- h.blobs
 	to <- h.bytes
+	to <- h.uploads
 }
 
 func (h *hostedUsage) Collect(to chan<- prometheus.Metric) {
@@ -104,4 +106,5 @@ func (h *hostedUsage) Collect(to chan<- prometheus.Metric) {
 	gauge(h.manifests, float64(u.Manifests))
 	gauge(h.blobs, float64(u.Blobs))
 	gauge(h.bytes, float64(u.Bytes))
+	gauge(h.uploads, float64(u.Uploads))
 }

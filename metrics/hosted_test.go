@@ -60,7 +60,7 @@ func TestWhatIsHostedIsExportedOnceItWasCounted(t *testing.T) {
 		t.Errorf("%d series, %v, before anything was counted", n, err)
 	}
 	usage = hosted.Usage{
-		Counted: time.Now(), Manifests: 7, Blobs: 3, Bytes: 4200,
+		Counted: time.Now(), Manifests: 7, Blobs: 3, Bytes: 4200, Uploads: 2,
 		Repositories: map[string]hosted.RepoUsage{"team/app": {Manifests: 5, Bytes: 4000}, "app": {Manifests: 2, Bytes: 4100}},
 	}
 	expect(t, r, `
@@ -76,6 +76,9 @@ func TestWhatIsHostedIsExportedOnceItWasCounted(t *testing.T) {
 		# HELP entrepot_hosted_bytes Bytes of hosted manifests and blobs, each blob once, as the last collection counted.
 		# TYPE entrepot_hosted_bytes gauge
 		entrepot_hosted_bytes 4200
+		# HELP entrepot_hosted_uploads_open Uploads that were begun and have not ended, as the last collection counted.
+		# TYPE entrepot_hosted_uploads_open gauge
+		entrepot_hosted_uploads_open 2
 	`)
 }
 
@@ -86,11 +89,20 @@ func TestScrub(t *testing.T) {
 	s.ReadHosted(300)
 	s.ReadHosted(1)
 	s.CachedDamaged(2)
+	if n, err := testutil.GatherAndCount(r, "entrepot_scrub_last_timestamp_seconds"); err != nil || n != 0 {
+		t.Errorf("%d series, %v, before everything was read", n, err)
+	}
+	s.AllCachedRead(time.UnixMilli(1_700_000_000_500))
+	s.AllHostedRead(time.UnixMilli(1_700_000_100_000))
 	expect(t, r, `
 		# HELP entrepot_scrub_bytes_total Bytes read again and compared with their digests, by kind: cached, hosted.
 		# TYPE entrepot_scrub_bytes_total counter
 		entrepot_scrub_bytes_total{kind="cached"} 10
 		entrepot_scrub_bytes_total{kind="hosted"} 301
+		# HELP entrepot_scrub_last_timestamp_seconds When everything had last been read again, by kind: cached, hosted. It has no series before the first time.
+		# TYPE entrepot_scrub_last_timestamp_seconds gauge
+		entrepot_scrub_last_timestamp_seconds{kind="cached"} 1.7000000005e+09
+		entrepot_scrub_last_timestamp_seconds{kind="hosted"} 1.7000001e+09
 		# HELP entrepot_cache_damaged_total Cached blobs found not to match their digest. They are fetched again when they are asked for.
 		# TYPE entrepot_cache_damaged_total counter
 		entrepot_cache_damaged_total 2

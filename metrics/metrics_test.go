@@ -42,7 +42,8 @@ func TestCacheEvents(t *testing.T) {
 	c.FillStarted()
 	c.FillJoined()
 	c.FillResumed()
-	c.FillEnded(cache.FillComplete)
+	c.FillEnded(cache.FillComplete, "")
+	c.FillEnded(cache.FillFailed, cache.CauseTimeout)
 	c.Streamed("full")
 	c.Streamed("a reason nobody knows")
 	c.Evicted(100)
@@ -62,7 +63,7 @@ func TestCacheEvents(t *testing.T) {
 	expect(t, r, `
 		# HELP entrepot_fill_running Fills under way.
 		# TYPE entrepot_fill_running gauge
-		entrepot_fill_running 1
+		entrepot_fill_running 0
 		# HELP entrepot_fill_started_total Fills that were begun.
 		# TYPE entrepot_fill_started_total counter
 		entrepot_fill_started_total 2
@@ -76,8 +77,21 @@ func TestCacheEvents(t *testing.T) {
 		# TYPE entrepot_fill_ended_total counter
 		entrepot_fill_ended_total{outcome="complete"} 1
 		entrepot_fill_ended_total{outcome="corrupt"} 0
-		entrepot_fill_ended_total{outcome="failed"} 0
+		entrepot_fill_ended_total{outcome="failed"} 1
 		entrepot_fill_ended_total{outcome="paused"} 0
+		# HELP entrepot_fill_failures_total Fills that failed or brought wrong bytes, by cause: those of outages (limited is a 429, failed a 5xx or no connection, breaker a known outage), not-found and denied (upstream's answers), corrupt, disk, no-room, other.
+		# TYPE entrepot_fill_failures_total counter
+		entrepot_fill_failures_total{cause="breaker"} 0
+		entrepot_fill_failures_total{cause="corrupt"} 0
+		entrepot_fill_failures_total{cause="credential"} 0
+		entrepot_fill_failures_total{cause="denied"} 0
+		entrepot_fill_failures_total{cause="disk"} 0
+		entrepot_fill_failures_total{cause="failed"} 0
+		entrepot_fill_failures_total{cause="limited"} 0
+		entrepot_fill_failures_total{cause="no-room"} 0
+		entrepot_fill_failures_total{cause="not-found"} 0
+		entrepot_fill_failures_total{cause="other"} 0
+		entrepot_fill_failures_total{cause="timeout"} 1
 		# HELP entrepot_cache_streamed_total Blobs that went past the cache, by reason: full, disk (it failed), busy, foreign (hosted, while an upstream's is fetched, or the other way round), none (there is no disk tier).
 		# TYPE entrepot_cache_streamed_total counter
 		entrepot_cache_streamed_total{reason="busy"} 0
@@ -97,6 +111,10 @@ func TestCacheEvents(t *testing.T) {
 		entrepot_cache_unverified_total 1
 		# HELP entrepot_cache_stale_total Stale answers, by the cause of upstream's silence.
 		# TYPE entrepot_cache_stale_total counter
+		entrepot_cache_stale_total{cause="breaker",registry="docker.io"} 0
+		entrepot_cache_stale_total{cause="credential",registry="docker.io"} 0
+		entrepot_cache_stale_total{cause="failed",registry="docker.io"} 0
+		entrepot_cache_stale_total{cause="timeout",registry="docker.io"} 0
 		entrepot_cache_stale_total{cause="limited",registry="docker.io"} 1
 		entrepot_cache_stale_total{cause="limited",registry="other"} 1
 		# HELP entrepot_cache_prefetches_total Layers that were to be fetched ahead, by result: queued, dropped.
@@ -164,7 +182,7 @@ func TestUpstreamEvents(t *testing.T) {
 func TestTiersAreReadAtTheScrape(t *testing.T) {
 	r := prometheus.NewPedanticRegistry()
 	usage := cache.Usage{Limit: 100}
-	RegisterTiers(r, 10, func() cache.Usage { return usage })
+	RegisterTiers(r, func() (used, limit int64) { return 4, 10 }, func() cache.Usage { return usage })
 	RegisterBuild(r, "v1", "abc", "go1")
 	usage = cache.Usage{Blobs: 3, Used: 42, Reserved: 7, Records: 1, Limit: 100}
 	expect(t, r, `
@@ -172,6 +190,10 @@ func TestTiersAreReadAtTheScrape(t *testing.T) {
 		# TYPE entrepot_tier_limit_bytes gauge
 		entrepot_tier_limit_bytes{tier="disk"} 100
 		entrepot_tier_limit_bytes{tier="memory"} 10
+		# HELP entrepot_tier_used_bytes Bytes that a tier of the cache holds, with what their entries cost in memory, and with partial blobs and records on the disk.
+		# TYPE entrepot_tier_used_bytes gauge
+		entrepot_tier_used_bytes{tier="disk"} 50
+		entrepot_tier_used_bytes{tier="memory"} 4
 		# HELP entrepot_disk_used_bytes Bytes in the disk tier: complete blobs, partial ones, records (manifests, tags and the like).
 		# TYPE entrepot_disk_used_bytes gauge
 		entrepot_disk_used_bytes{kind="blobs"} 42
@@ -191,7 +213,7 @@ func TestEventsOfARunningSystemAllocateNothing(t *testing.T) {
 	c, u := NewCache(r, []string{"docker.io"}), NewUpstream(r, []string{"docker.io"})
 	allocations := testing.AllocsPerRun(100, func() {
 		c.FillStarted()
-		c.FillEnded(cache.FillComplete)
+		c.FillEnded(cache.FillFailed, cache.CauseDisk)
 		c.Stale("docker.io", "timeout")
 		c.Streamed("busy")
 		u.Requested("docker.io", upstream.KindBlob, "206", time.Second)

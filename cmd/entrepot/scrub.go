@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"time"
 
 	"golang.org/x/time/rate"
 
@@ -93,6 +94,7 @@ func (p *pass) hosted(ctx context.Context) error {
 	})
 	if err == nil {
 		p.u.counts.hosted.DamagedLeft(len(report.Damaged))
+		p.u.counts.scrub.AllHostedRead(time.Now())
 	}
 	if report.Damaged == nil {
 		report.Damaged = []string{}
@@ -112,6 +114,9 @@ func (p *pass) cached(ctx context.Context) error {
 		p.tell(p.soFar)
 	})
 	p.u.counts.scrub.CachedDamaged(len(report.Damaged))
+	if err == nil {
+		p.u.counts.scrub.AllCachedRead(time.Now())
+	}
 	if report.Damaged == nil {
 		report.Damaged = []string{}
 	}

@@ -153,7 +153,7 @@ func (c Config) self() []string {
 func registerProcess(r *prometheus.Registry, c Config, s *stored) {
 	b := build()
 	metrics.RegisterBuild(r, b.Version, b.Commit, b.Go)
-	metrics.RegisterTiers(r, int64(c.MemorySize), s.blobs.Usage)
+	metrics.RegisterTiers(r, s.memory.Usage, s.blobs.Usage)
 	metrics.RegisterHosted(r, s.hosted.Usage)
 	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 }

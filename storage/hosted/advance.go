@@ -110,8 +110,13 @@ func (r *run) uploads(ctx context.Context) error {
 			err = r.forgetUpload(ctx, info)
 		case r.old(info):
 			err = r.upload(ctx, info.Key)
+		default:
+			r.open++
 		}
-		if err != nil && !errors.Is(err, storage.ErrConflict) {
+		switch {
+		case errors.Is(err, storage.ErrConflict): // somebody went on with it just now
+			r.open++
+		case err != nil:
 			return err
 		}
 	}

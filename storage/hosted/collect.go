@@ -72,6 +72,7 @@ type run struct {
 	tell     func(CollectReport)
 	report   CollectReport
 	suspects []suspect
+	open     int // uploads that go on
 }
 
 // suspect is a record that was not needed, at the version that it had then.
@@ -105,6 +106,7 @@ func (r *run) collect(ctx context.Context) error {
 			return err
 		}
 	}
+	last.usage.Uploads = r.open
 	r.g.setUsage(last.usage)
 	if err := r.listAgain(ctx, last.usage); err != nil {
 		return err

@@ -138,12 +138,12 @@ func TestAbandonedUploadsGo(t *testing.T) {
 	if _, err := s.Repo("r").AppendUpload(t.Context(), id, 0, strings.NewReader("hello"), 5); err != nil {
 		t.Fatal(err)
 	}
-	if r := s.collect(); r.Uploads != 0 {
-		t.Errorf("within the grace: %+v", r)
+	if r := s.collect(); r.Uploads != 0 || s.Usage().Uploads != 1 {
+		t.Errorf("within the grace: %+v, %d open", r, s.Usage().Uploads)
 	}
 	s.clock.pass(2 * time.Hour)
-	if r := s.collect(); r.Uploads != 1 {
-		t.Errorf("after it: %+v", r)
+	if r := s.collect(); r.Uploads != 1 || s.Usage().Uploads != 0 {
+		t.Errorf("after it: %+v, %d open", r, s.Usage().Uploads)
 	}
 	if left := append(s.keys(partFolder), s.keys(uploadFolder)...); len(left) > 0 {
 		t.Errorf("left: %v", left)

@@ -50,6 +50,7 @@ type Usage struct {
 	Manifests    int
 	Blobs        int   // each once
 	Bytes        int64 // of blobs, each once, and of manifests
+	Uploads      int   // begun and not ended
 	Repositories map[string]RepoUsage
 }
 
