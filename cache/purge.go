@@ -2,7 +2,6 @@ package cache
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -244,32 +243,8 @@ func (m *Manifests) seenOnlyIn(ctx context.Context, repo Repo, digests digestSet
 	return alone, nil
 }
 
-// namedDigests gives the digests that a manifest or an index of any known kind names. What does not parse names none, and
-// a digest that is malformed is none.
+// namedDigests gives the digests that a manifest or an index of any known kind names.
 func namedDigests(manifest []byte) []digest.Digest {
-	type named struct {
-		Digest  digest.Digest `json:"digest"`
-		BlobSum digest.Digest `json:"blobSum"` // Docker schema 1
-	}
-	var content struct {
-		Config    named   `json:"config"`
-		Layers    []named `json:"layers"`
-		Blobs     []named `json:"blobs"`
-		Manifests []named `json:"manifests"`
-		FSLayers  []named `json:"fsLayers"`
-	}
-	if json.Unmarshal(manifest, &content) != nil {
-		return nil
-	}
-	var all []digest.Digest
-	for _, list := range [][]named{{content.Config}, content.Layers, content.Blobs, content.Manifests, content.FSLayers} {
-		for _, n := range list {
-			for _, d := range []digest.Digest{n.Digest, n.BlobSum} {
-				if d.Validate() == nil {
-					all = append(all, d)
-				}
-			}
-		}
-	}
-	return all
+	manifests, blobs := namedApart(manifest)
+	return append(blobs, manifests...)
 }
