@@ -23,6 +23,7 @@ func functions(now func() time.Time, assets map[string]string) template.FuncMap 
 		},
 		"ago":            func(t time.Time) string { return humanize.RelTime(t, now(), "ago", "from now") },
 		"iso":            func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+		"date":           func(t time.Time) string { return t.UTC().Format("2 January, 15:04 UTC") },
 		"exact":          func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
 		"bytes":          readable,
 		"comma":          humanize.Comma,
