@@ -1,0 +1,257 @@
+package cache
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
+)
+
+const (
+	warmImages   = 4    // whose manifests are looked through at once
+	warmRequests = 8    // for manifests and lists at once
+	warmBlobs    = 4    // fetched at once
+	warmMost     = 2000 // manifests of one image, with what refers to it
+)
+
+// WarmSource is one repository of an upstream, of which whole images can be fetched.
+type WarmSource interface {
+	Upstream
+	Lister
+}
+
+// WarmImage is an image that is to be fetched whole.
+type WarmImage struct {
+	Name string // by which it is reported
+	From WarmSource
+	Ref  string // tag or digest
+}
+
+// WarmOptions say what belongs to an image. All are optional.
+type WarmOptions struct {
+	Platforms []ocispec.Platform                // of an index; none: all
+	Referrers bool                              // signatures, SBOMs and the like too
+	Admit     func(repo Repo, tag string) error // whether a tag of a signature may come in
+	Tell      func(WarmProgress)                // from one goroutine, some times a second
+}
+
+// WarmReport is what became of one image.
+type WarmReport struct {
+	Image    string          `json:"image"`
+	Digest   digest.Digest   `json:"digest,omitempty"`
+	Status   WarmStatus      `json:"status"`
+	Bytes    int64           `json:"bytes"`    // of what is here
+	Complete []digest.Digest `json:"complete"` // manifests and blobs that are here, verified
+	Missing  []WarmPart      `json:"missing"`
+	Skipped  []WarmPart      `json:"skipped,omitempty"` // what is not to be had, by anybody
+	Note     string          `json:"note,omitempty"`
+}
+
+// WarmStatus: an image is complete when it can be pulled without its upstream.
+type WarmStatus string
+
+const (
+	WarmComplete   WarmStatus = "complete"
+	WarmIncomplete WarmStatus = "incomplete"
+)
+
+// WarmPart is a part of an image that is not here, and why.
+type WarmPart struct {
+	What   string        `json:"what"` // manifest, config, layer, platform, referrers, or image for all of it
+	Name   string        `json:"name,omitempty"`
+	Digest digest.Digest `json:"digest,omitempty"`
+	Size   int64         `json:"size,omitempty"`
+	Why    string        `json:"why"`
+}
+
+// WarmProgress is how far it is.
+type WarmProgress struct {
+	Images  int       `json:"images"`
+	Known   int       `json:"known"` // images that were looked through
+	Have    int64     `json:"have"`  // bytes of blobs, of those images
+	Bytes   int64     `json:"bytes"`
+	Current []WarmNow `json:"current,omitempty"`
+	Notes   []string  `json:"notes,omitempty"` // what there is to say beforehand; it only grows
+}
+
+// WarmNow is an image that is being fetched.
+type WarmNow struct {
+	Image string `json:"image"`
+	Have  int64  `json:"have"`
+	Bytes int64  `json:"bytes"`
+}
+
+// WarmImages fetches whole images, so that they can be pulled while their upstreams are out: manifests first, so that it is known how
+// much there is to fetch, then blobs. Fills that run are joined. Of an upstream that limits requests nothing more is asked;
+// what is here still counts. There is one report for each image, in their order; the error is that of ctx.
+func WarmImages(ctx context.Context, m *Manifests, c *Blobs, images []WarmImage, o WarmOptions) ([]WarmReport, error) {
+	r := &warmRun{manifests: m, blobs: c, o: o, slots: semaphore.NewWeighted(warmRequests), limits: map[string]error{},
+		wanted: map[blobName]*warmBlob{}}
+	for _, image := range images {
+		r.plans = append(r.plans, &warmPlan{image: image, known: map[digest.Digest]bool{}})
+	}
+	defer r.tellUntilDone()()
+	r.planAll(ctx)
+	r.measure()
+	r.fetchAll(ctx)
+	if err := m.records.Flush(ctx); err != nil {
+		r.note(fmt.Sprintf("what was learnt is not on disk yet: %v", err))
+	}
+	reports := make([]WarmReport, len(r.plans))
+	for i, p := range r.plans {
+		reports[i] = r.lookAgain(ctx, p)
+	}
+	return reports, context.Cause(ctx)
+}
+
+// warmRun is one call of WarmImages.
+type warmRun struct {
+	manifests *Manifests
+	blobs     *Blobs
+	o         WarmOptions
+	plans     []*warmPlan
+	slots     *semaphore.Weighted
+
+	mu     sync.Mutex
+	limits map[string]error // registries that limit our requests
+	notes  []string
+	known  int
+	wanted map[blobName]*warmBlob // all blobs of all images
+	order  []*warmBlob
+}
+
+// warmPlan is what belongs to one image.
+type warmPlan struct {
+	image WarmImage
+
+	mu        sync.Mutex
+	root      digest.Digest
+	known     map[digest.Digest]bool
+	manifests []Descriptor
+	blobs     []warmNamed
+	missing   []WarmPart
+	skipped   []WarmPart
+	note      string
+}
+
+// warmNamed is a blob as a manifest names it.
+type warmNamed struct {
+	what string
+	Descriptor
+}
+
+func (r *warmRun) planAll(ctx context.Context) {
+	var g errgroup.Group
+	g.SetLimit(warmImages)
+	for _, p := range r.plans {
+		g.Go(func() error {
+			r.plan(ctx, p)
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.known++
+			for _, b := range p.blobs {
+				name := blobName{p.image.From.Repo(), b.Digest}
+				if r.wanted[name] == nil {
+					r.wanted[name] = &warmBlob{name: name, from: p.image.From, size: max(0, b.Size)}
+				}
+			}
+			return nil
+		})
+	}
+	_ = g.Wait() // its functions return none
+	for _, p := range r.plans {
+		for _, b := range p.blobs {
+			if w := r.wanted[blobName{p.image.From.Repo(), b.Digest}]; !w.queued {
+				w.queued = true
+				r.order = append(r.order, w)
+			}
+		}
+	}
+}
+
+// limited gives the answer of a registry that limits our requests, once it has.
+func (r *warmRun) limited(registry string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.limits[registry]
+}
+
+// notice remembers that a registry limits our requests.
+func (r *warmRun) notice(registry string, err error) {
+	if cause(err) != CauseLimited || !IsOutage(err) {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.limits[registry] == nil {
+		r.limits[registry] = err
+		r.notes = append(r.notes, registry+" limits our requests; nothing more is asked of it. Run this again when the limit allows more; what is here stays, and credentials of that registry may have a higher limit.")
+	}
+}
+
+func (r *warmRun) note(text string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.notes = append(r.notes, text)
+}
+
+func (p *warmPlan) miss(part WarmPart) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.missing = append(p.missing, part)
+}
+
+// lookAgain says what is here of an image in the end, whatever became of it meanwhile.
+func (r *warmRun) lookAgain(ctx context.Context, p *warmPlan) WarmReport {
+	repo := p.image.From.Repo()
+	report := WarmReport{Image: p.image.Name, Digest: p.root, Status: WarmComplete, Complete: []digest.Digest{}, Missing: append([]WarmPart{}, p.missing...),
+		Skipped: p.skipped, Note: p.note}
+	for _, d := range p.manifests {
+		if _, err := r.manifests.records.stat(context.WithoutCancel(ctx), manifestKey(d.Digest)); err != nil {
+			report.Missing = append(report.Missing, WarmPart{What: "manifest", Digest: d.Digest, Size: d.Size, Why: "it could not be kept: " + err.Error()})
+			continue
+		}
+		report.Complete, report.Bytes = append(report.Complete, d.Digest), report.Bytes+d.Size
+	}
+	for _, b := range p.blobs {
+		size, ok := r.blobs.use(b.Digest)
+		if ok && r.wanted[blobName{repo, b.Digest}].err == nil {
+			report.Complete, report.Bytes = append(report.Complete, b.Digest), report.Bytes+size
+			continue
+		}
+		report.Missing = append(report.Missing, WarmPart{What: b.what, Digest: b.Digest, Size: b.Size, Why: r.why(ctx, blobName{repo, b.Digest})})
+	}
+	if len(report.Missing) > 0 {
+		report.Status = WarmIncomplete
+	}
+	return report
+}
+
+// why says why a blob is not here.
+func (r *warmRun) why(ctx context.Context, name blobName) string {
+	w := r.wanted[name]
+	switch {
+	case w.err != nil:
+		return w.err.Error()
+	case !w.done && ctx.Err() != nil:
+		return "it was not fetched any more: " + context.Cause(ctx).Error()
+	}
+	return "it was fetched, and given up again for something else: the disk tier is too small for all of this"
+}
+
+// sizes adds up the blobs of all images, each once.
+func (r *warmRun) sizes() (bytes int64) {
+	once := map[digest.Digest]int64{}
+	for name, w := range r.wanted {
+		once[name.digest] = w.size
+	}
+	for size := range maps.Values(once) {
+		bytes += onDisk(size)
+	}
+	return bytes
+}

@@ -1,0 +1,293 @@
+package cache
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// warmRole is what a manifest is to the image.
+type warmRole int
+
+const (
+	warmAsked    warmRole = iota // the image itself
+	warmChild                    // a platform of it
+	warmAttached                 // refers to it; what refers to that in turn is not looked for
+)
+
+// What buildkit says of the manifests that it puts beside those of platforms.
+const (
+	attestationType = "vnd.docker.reference.type"
+	attestationOf   = "vnd.docker.reference.digest"
+)
+
+// signatureTags are how cosign names what belongs to an image, where it does not use referrers.
+var signatureTags = []string{".sig", ".att", ".sbom"}
+
+// plan finds out what belongs to an image, fetching its manifests.
+func (r *warmRun) plan(ctx context.Context, p *warmPlan) {
+	man, warning, err := r.manifest(ctx, p, p.image.Ref)
+	if err != nil {
+		p.miss(WarmPart{What: "image", Name: p.image.Ref, Why: err.Error()})
+		return
+	}
+	p.root, p.note = man.Digest, warning
+	var all sync.WaitGroup
+	r.look(ctx, p, man, warmAsked, &all)
+	all.Wait()
+	slices.SortStableFunc(p.missing, func(a, b WarmPart) int { return strings.Compare(string(a.Digest), string(b.Digest)) })
+}
+
+// manifest gets one by tag or digest. Where upstream limits our requests, only what is here is looked at.
+func (r *warmRun) manifest(ctx context.Context, p *warmPlan, ref string) (*Manifest, string, error) {
+	if err := r.slots.Acquire(ctx, 1); err != nil {
+		return nil, "", context.Cause(ctx)
+	}
+	defer r.slots.Release(1)
+	repo := p.image.From.Repo()
+	if limit := r.limited(repo.Registry); limit != nil {
+		man, ok := r.manifests.here(ctx, repo, ref)
+		if !ok {
+			return nil, "", limit
+		}
+		return man, "not checked, for " + repo.Registry + " limits our requests", nil
+	}
+	a, err := r.manifests.Get(ctx, p.image.From, ref)
+	r.notice(repo.Registry, err)
+	return a.Manifest, a.Warning, err
+}
+
+// here gives a manifest without asking anybody.
+func (m *Manifests) here(ctx context.Context, repo Repo, ref string) (*Manifest, bool) {
+	mediaType := ""
+	if !isDigest(ref) {
+		rec, ok := m.tagRecord(ctx, refName{repo, ref})
+		if !ok {
+			return nil, false
+		}
+		ref, mediaType = string(rec.Digest), rec.MediaType
+	}
+	man, _, ok := m.local(ctx, repo, digest.Digest(ref), mediaType)
+	return man, ok
+}
+
+// look takes in a manifest and goes on with what it names, in goroutines that end by themselves and that all counts.
+func (r *warmRun) look(ctx context.Context, p *warmPlan, man *Manifest, role warmRole, all *sync.WaitGroup) {
+	if !p.take(man) {
+		return
+	}
+	var content warmContent
+	if err := json.Unmarshal(man.Bytes, &content); err != nil {
+		p.miss(WarmPart{What: "manifest", Digest: man.Digest, Why: "it cannot be read: " + err.Error()})
+		return
+	}
+	for _, b := range content.blobs() {
+		p.takeBlob(b)
+	}
+	chosen, absent := choose(content.Manifests, r.o.Platforms)
+	if role == warmAsked && len(content.Manifests) > 0 {
+		for _, platform := range absent {
+			p.miss(WarmPart{What: "platform", Name: platform, Why: "the image has only " + platformsOf(content.Manifests)})
+		}
+	}
+	for _, child := range chosen {
+		role := max(role, warmChild)
+		if child.Annotations[attestationType] != "" {
+			role = warmAttached
+		}
+		r.follow(ctx, p, child, role, all)
+	}
+	if r.o.Referrers && role != warmAttached {
+		all.Go(func() { r.referrers(ctx, p, man.Digest, all) })
+		for _, suffix := range signatureTags {
+			all.Go(func() { r.signature(ctx, p, strings.Replace(string(man.Digest), ":", "-", 1)+suffix, all) })
+		}
+	}
+}
+
+func (r *warmRun) follow(ctx context.Context, p *warmPlan, d Descriptor, role warmRole, all *sync.WaitGroup) {
+	all.Go(func() {
+		man, _, err := r.manifest(ctx, p, string(d.Digest))
+		if err != nil {
+			p.miss(WarmPart{What: "manifest", Name: platformName(d.Platform), Digest: d.Digest, Size: d.Size, Why: err.Error()})
+			return
+		}
+		r.look(ctx, p, man, role, all)
+	})
+}
+
+// referrers goes on with what refers to a manifest.
+func (r *warmRun) referrers(ctx context.Context, p *warmPlan, d digest.Digest, all *sync.WaitGroup) {
+	index, err := r.listReferrers(ctx, p.image.From, d)
+	if err != nil {
+		p.miss(WarmPart{What: "referrers", Digest: d, Why: err.Error()})
+		return
+	}
+	for _, found := range index.Manifests {
+		r.follow(ctx, p, found, warmAttached, all)
+	}
+}
+
+func (r *warmRun) listReferrers(ctx context.Context, from WarmSource, d digest.Digest) (ocispec.Index, error) {
+	if err := r.slots.Acquire(ctx, 1); err != nil {
+		return ocispec.Index{}, context.Cause(ctx)
+	}
+	defer r.slots.Release(1)
+	registry := from.Repo().Registry
+	if limit := r.limited(registry); limit != nil {
+		rec, err := r.manifests.knownReferrers(ctx, from.Repo(), d)
+		if err != nil {
+			return ocispec.Index{}, limit
+		}
+		return rec.Index, nil
+	}
+	index, _, err := r.manifests.Referrers(ctx, from, d)
+	r.notice(registry, err)
+	return index, err
+}
+
+// signature goes on with a tag that may be there.
+func (r *warmRun) signature(ctx context.Context, p *warmPlan, tag string, all *sync.WaitGroup) {
+	if r.o.Admit != nil && r.o.Admit(p.image.From.Repo(), tag) != nil {
+		return // nobody can pull it
+	}
+	man, _, err := r.manifest(ctx, p, tag)
+	switch {
+	case isAnswer(err):
+	case err != nil:
+		p.miss(WarmPart{What: "referrers", Name: tag, Why: err.Error()})
+	default:
+		r.look(ctx, p, man, warmAttached, all)
+	}
+}
+
+// take notes a manifest; false when it was noted before, or is one too many.
+func (p *warmPlan) take(man *Manifest) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.known[man.Digest] {
+		return false
+	}
+	p.known[man.Digest] = true
+	if len(p.manifests) == warmMost {
+		p.missing = append(p.missing, WarmPart{What: "manifest", Digest: man.Digest, Why: fmt.Sprintf("the image has more than %d manifests", warmMost)})
+		return false
+	}
+	p.manifests = append(p.manifests, Descriptor{MediaType: man.MediaType, Digest: man.Digest, Size: int64(len(man.Bytes))})
+	return true
+}
+
+func (p *warmPlan) takeBlob(b warmNamed) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.known[b.Digest] {
+		return
+	}
+	p.known[b.Digest] = true
+	switch err := b.Digest.Validate(); {
+	case err != nil:
+		p.missing = append(p.missing, WarmPart{What: b.what, Name: string(b.Digest), Why: err.Error()})
+	case b.foreign():
+		p.skipped = append(p.skipped, WarmPart{What: b.what, Digest: b.Digest, Size: b.Size, Why: "registries do not distribute it; clients fetch it from where it is"})
+	default:
+		p.blobs = append(p.blobs, b)
+	}
+}
+
+// foreign: image-spec, "Non-Distributable Layers", and Docker's foreign layers.
+func (b warmNamed) foreign() bool {
+	return len(b.URLs) > 0 || strings.Contains(b.MediaType, ".nondistributable.") || strings.Contains(b.MediaType, ".foreign.")
+}
+
+// warmContent is what manifests and indexes of all kinds name.
+type warmContent struct {
+	Config    *Descriptor  `json:"config"`
+	Layers    []Descriptor `json:"layers"`
+	Blobs     []Descriptor `json:"blobs"`
+	Manifests []Descriptor `json:"manifests"`
+	FSLayers  []struct {   // Docker schema 1
+		BlobSum digest.Digest `json:"blobSum"`
+	} `json:"fsLayers"`
+}
+
+func (c *warmContent) blobs() []warmNamed {
+	var all []warmNamed
+	if c.Config != nil {
+		all = append(all, warmNamed{"config", *c.Config})
+	}
+	for _, d := range slices.Concat(c.Layers, c.Blobs) {
+		all = append(all, warmNamed{"layer", d})
+	}
+	for _, l := range c.FSLayers {
+		all = append(all, warmNamed{"layer", Descriptor{Digest: l.BlobSum, Size: -1}})
+	}
+	return all
+}
+
+// choose gives the manifests of an index that belong to the platforms wanted, with what attests to them, and those platforms
+// that it does not have. What names no platform belongs to all.
+func choose(manifests []Descriptor, wanted []ocispec.Platform) (chosen []Descriptor, absent []string) {
+	if len(wanted) == 0 {
+		return manifests, nil
+	}
+	left := map[digest.Digest]bool{}
+	found := make([]bool, len(wanted))
+	for _, d := range manifests {
+		if d.Annotations[attestationType] != "" || d.Platform == nil || d.Platform.OS == "unknown" {
+			continue
+		}
+		left[d.Digest] = true
+		for i, w := range wanted {
+			if samePlatform(w, *d.Platform) {
+				found[i], left[d.Digest] = true, false
+			}
+		}
+	}
+	for _, d := range manifests {
+		if !left[d.Digest] && !left[digest.Digest(d.Annotations[attestationOf])] {
+			chosen = append(chosen, d)
+		}
+	}
+	for i, w := range wanted {
+		if !found[i] {
+			absent = append(absent, platformName(&w))
+		}
+	}
+	return chosen, absent
+}
+
+// samePlatform: a platform that is wanted without a variant may have any.
+func samePlatform(wanted, p ocispec.Platform) bool {
+	variant := p.Variant
+	if p.Architecture == "arm64" && variant == "" {
+		variant = "v8" // there was no other before
+	}
+	return wanted.OS == p.OS && wanted.Architecture == p.Architecture && (wanted.Variant == "" || wanted.Variant == variant)
+}
+
+func platformName(p *ocispec.Platform) string {
+	if p == nil {
+		return ""
+	}
+	name := p.OS + "/" + p.Architecture
+	if p.Variant != "" {
+		name += "/" + p.Variant
+	}
+	return name
+}
+
+func platformsOf(manifests []Descriptor) string {
+	var names []string
+	for _, d := range manifests {
+		if name := platformName(d.Platform); name != "" && d.Platform.OS != "unknown" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, ", ")
+}
