@@ -133,8 +133,8 @@ func (c *call) mayWrite(a access.Action) error {
 	switch {
 	case c.server.o.ReadOnly:
 		return newError(CodeUnsupported, "this server takes no changes: ENTREPOT_READ_ONLY is set")
-	case ofAPage(&c.ctx.Request.Header):
-		return newError(CodeDenied, "web pages may change nothing here")
+	case !c.paged && ofAPage(&c.ctx.Request.Header):
+		return newError(CodeDenied, "web pages may change nothing here, but for the one of this server")
 	case c.server.o.Access.Closed():
 		_, err := c.caller.May(a, policyName(c.home), c.req.Name)
 		return err
@@ -146,7 +146,7 @@ func (c *call) mayWrite(a access.Action) error {
 
 // action is what a request that changes something does. Cancelling an upload is part of a push.
 func (c *call) action() access.Action {
-	if c.ctx.IsDelete() && c.req.Kind != KindUpload {
+	if c.paged || c.ctx.IsDelete() && c.req.Kind != KindUpload {
 		return access.Delete
 	}
 	return access.Push
@@ -175,8 +175,8 @@ func asRefusal(r *access.Refusal) *Error {
 
 // challenge says how to log in for this request (RFC 6750, section 3, and the token specification of the registries).
 func (c *call) challenge(problem string) string {
-	if c.req.Kind == KindToken {
-		return `Basic realm="entrepot"`
+	if c.req.Kind == KindToken || c.paged {
+		return `Basic realm="entrepot", charset="UTF-8"`
 	}
 	challenge := fmt.Sprintf(`Bearer realm="%s/token",service="%s"`, c.base(), c.server.o.Access.Service())
 	switch {

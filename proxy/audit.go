@@ -27,7 +27,7 @@ func (c *call) auditLogin(user string, token access.Token, err error) {
 // audit tells of a request that changed something, or was refused. That somebody is asked to log in is neither.
 func (c *call) audit() {
 	status := c.ctx.Response.StatusCode()
-	changing := c.req.Name != "" && !c.req.route().reads(c.ctx)
+	changing := c.req.Name != "" && !c.req.route().reads(c.ctx) && !(c.paged && c.req.Kind == KindPage)
 	switch {
 	case c.req.Kind == KindToken || c.req.Kind == KindNone:
 		return
@@ -42,7 +42,7 @@ func (c *call) audit() {
 	}
 	client, _ := c.client()
 	e := access.Entry{From: client, Action: access.Pull.String(), What: c.named(), Digest: c.made, Tags: c.moved, Allowed: c.failure == nil}
-	if c.req.Kind != KindUpload {
+	if c.req.Kind != KindUpload && c.req.Kind != KindPage {
 		e.Ref = strings.Clone(c.req.Ref)
 	}
 	switch {
@@ -85,5 +85,5 @@ func claimed(user string) access.Subject {
 
 // changed: the answer says that a manifest, a tag or a blob is there from then on, or is not. Parts of an upload are no change yet.
 func (c *call) changed(status int) bool {
-	return status == http.StatusCreated || status == http.StatusAccepted && c.ctx.IsDelete()
+	return status == http.StatusCreated || status == http.StatusAccepted && c.ctx.IsDelete() || status == http.StatusSeeOther && c.paged
 }

@@ -25,6 +25,7 @@ type call struct {
 	home   Home
 	caller *access.Caller // who asks
 	alone  bool           // another server asks, for a client of its own
+	paged  bool           // a browser asks, for a page
 	answer Answer
 	start  time.Time
 	stream *body        // what reports the end of the answer, if it is not the handler
@@ -116,6 +117,9 @@ func (c *call) end() {
 	c.closeUnread()
 	c.audit()
 	c.answer.Kind, c.answer.Registry, c.answer.Hosted = c.req.Kind, c.home.Registry, c.home.Hosted
+	if c.paged {
+		c.answer.Kind = KindPage // also where it deletes
+	}
 	c.answer.Status = c.ctx.Response.StatusCode()
 	if c.body != nil {
 		c.answer.Received = c.body.n
@@ -154,6 +158,9 @@ func (c *call) find() (r *route, err error) {
 	c.set(headerAPIVersion, apiVersion)
 	if c.req, err = ParsePath(view(c.ctx.URI().PathOriginal())); err != nil {
 		return nil, err
+	}
+	if c.paged = c.req.Kind == KindPage; c.paged && c.server.o.Page == nil {
+		c.req, c.paged = Request{}, false
 	}
 	if c.req.Kind == KindNone {
 		return nil, errNoEndpoint()

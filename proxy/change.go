@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/entrepot/entrepot/proxy/access"
 	"github.com/valyala/fasthttp"
 )
 
@@ -36,7 +37,7 @@ func (c *call) mayChange() error {
 	if err := c.mayWrite(c.action()); err != nil {
 		return err
 	}
-	if c.ctx.IsDelete() && c.undeletable() {
+	if c.action() == access.Delete && c.undeletable() {
 		return newError(CodeUnsupported, "such deletions are switched off here, by ENTREPOT_DELETE")
 	}
 	return nil
@@ -65,7 +66,8 @@ func (c *call) findHosted() error {
 	return newError(CodeDenied, message)
 }
 
-// ofAPage: a browser sends the request for a web page. The browser may run on a machine that may push, and no page is ours.
+// ofAPage: a browser sends the request for a web page. The browser may run on a machine that may push, and ours sends forms
+// to deletions only, which look closer (see page_delete.go).
 // What the headers say does not count: to one whose name now leads here (DNS rebinding) this server is its own site. Without
 // TLS, and not on localhost, Origin is all that comes. No registry client sends either.
 func ofAPage(header *fasthttp.RequestHeader) bool {

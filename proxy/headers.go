@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/entrepot/entrepot/proxy/access"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -113,6 +114,9 @@ func (c *call) sendJSON(mediaType string, v any) error {
 // fail answers with the error that a handler returned. Errors of the server are logged; refusals are the client's matter.
 func (c *call) fail(err error) {
 	e := AsRegistryError(err, routes[c.req.Kind].missing, c.home.Registry)
+	if c.paged && e.Code == CodeUnauthorized && c.caller != nil && c.caller.Subject != access.Anonymous {
+		e.Code = CodeDenied // or the browser asks for another password, and another
+	}
 	c.failure = e
 	if errors.As(err, &c.refusal) {
 		c.server.o.Access.Refused(c.refusal.Reason)
@@ -138,6 +142,10 @@ func (c *call) writeError(e *Error) {
 	}
 	if e.RetryAfter > 0 {
 		c.set("Retry-After", strconv.Itoa(int(math.Ceil(min(e.RetryAfter, 24*time.Hour).Seconds()))))
+	}
+	if c.paged {
+		c.showFailure(e)
+		return
 	}
 	type detail struct {
 		Code    Code   `json:"code"`

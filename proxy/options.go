@@ -68,6 +68,8 @@ type Registry struct {
 	Private bool
 	// Search asks its own search; nil where there is none. What it finds is for everybody: it is asked without a credential.
 	Search func(ctx context.Context, term string, n int) ([]upstream.SearchResult, error)
+	// Health is how it is; needed where there is a page.
+	Health func() upstream.Health
 }
 
 // Options: Names, Registries, Manifests, Blobs and Hosted are needed, the rest is optional.
@@ -104,6 +106,8 @@ type Options struct {
 	IdleTimeout    time.Duration // 0: 90 s, between requests
 	BodyTimeout    time.Duration // 0: 60 s, for a blob's bytes to go on arriving, and for a whole manifest
 	MaxUploads     int           // 0: 256, blobs whose bytes are read at once. More wait a few seconds, then are told to come again
+
+	Page *Page // nil: there is none
 
 	AccessLog AccessLog
 	Answered  func(Answer) // told of each answer when its last byte was sent, on the connection's goroutine

@@ -77,6 +77,9 @@ func (r *running) try(method, path string, body io.Reader, header ...string) (*h
 	path, query, _ := strings.Cut(path, "?")
 	req.URL.Opaque, req.URL.RawQuery = path, query
 	for i := 0; i < len(header); i += 2 {
+		if header[i] == "Host" {
+			req.Host = header[i+1]
+		}
 		req.Header.Add(header[i], header[i+1])
 	}
 	transport := &http.Transport{DisableCompression: true}

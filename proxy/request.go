@@ -24,12 +24,13 @@ const (
 	KindSearchPing             // docker search     /v1/_ping
 	KindSearch                 // docker search     /v1/search
 	KindToken                  // of logins         /token
+	KindPage                   // for people        /, /login, /ui/...
 	kinds
 )
 
 // String is the name of the kind in logs and metrics.
 func (k Kind) String() string {
-	return [kinds]string{"none", "ping", "blob", "manifest", "upload", "tags", "referrers", "catalog", "search-ping", "search", "token"}[k]
+	return [kinds]string{"none", "ping", "blob", "manifest", "upload", "tags", "referrers", "catalog", "search-ping", "search", "token", "page"}[k]
 }
 
 const maxNameLength = 255
@@ -38,7 +39,7 @@ const maxNameLength = 255
 type Request struct {
 	Kind Kind
 	Name string // repository as the client wrote it; only where the endpoint is below one
-	Ref  string // tag or digest (KindManifest), digest (KindBlob, KindReferrers), session (KindUpload)
+	Ref  string // tag or digest (KindManifest), digest (KindBlob, KindReferrers), session (KindUpload), path (KindPage)
 }
 
 // ByDigest reports whether Ref is a digest. No tag has a colon.
@@ -71,6 +72,8 @@ func ParsePath(path string) (Request, error) {
 		return Request{Kind: KindSearch}, nil
 	case path == "/token":
 		return Request{Kind: KindToken}, nil
+	case path == "/", path == "/login", strings.HasPrefix(path, "/ui/"):
+		return Request{Kind: KindPage, Ref: path}, nil
 	case !ok:
 		return Request{}, nil
 	case rest == "" || rest == "/":

@@ -45,7 +45,10 @@ func TestParsePath(t *testing.T) {
 		{"/v2/" + long + "/tags/list", Request{Kind: KindTags, Name: long}, ""},
 
 		{"", Request{}, ""},
-		{"/", Request{}, ""},
+		{"/", Request{Kind: KindPage, Ref: "/"}, ""},
+		{"/login", Request{Kind: KindPage, Ref: "/login"}, ""},
+		{"/ui/images/team/a:v1", Request{Kind: KindPage, Ref: "/ui/images/team/a:v1"}, ""},
+		{"/ui", Request{}, ""},
 		{"/v1/", Request{}, ""},
 		{"/v1/search/", Request{}, ""},
 		{"/v1/_ping/", Request{}, ""},

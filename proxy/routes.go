@@ -46,14 +46,22 @@ var routes = [kinds]route{
 	KindSearch:     {read: (*call).search},
 
 	KindToken: {read: (*call).token, change: []change{{"POST", (*call).oauth2Token}}},
+
+	KindPage: {read: (*call).webPage},
 }
 
 // uploads is the route of a path that names no upload yet.
 var uploads = route{named: true, missing: CodeBlobUploadUnknown, change: []change{{"POST", (*call).startUpload}}}
 
+// deletions is the route of the one form of the page that changes something.
+var deletions = route{change: []change{{"POST", (*call).deleteByPage}}}
+
 func (r Request) route() *route {
-	if r.Kind == KindUpload && r.Ref == "" {
+	switch {
+	case r.Kind == KindUpload && r.Ref == "":
 		return &uploads
+	case r.Kind == KindPage && r.Ref == deletePath:
+		return &deletions
 	}
 	return &routes[r.Kind]
 }

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/entrepot/entrepot/proxy/ui"
 	"github.com/valyala/fasthttp"
 	"golang.org/x/sync/semaphore"
 )
@@ -33,6 +34,8 @@ type Server struct {
 	names *Names
 	http  fasthttp.Server
 	tls   *tls.Config // nil: plain
+	ui    *ui.UI      // nil: there is no page
+	space spaceCount
 	log   accessLog
 	calls sync.Pool
 
@@ -64,6 +67,13 @@ func New(o Options) (*Server, error) {
 			return nil, err
 		}
 		s.tls = cfg
+	}
+	if o.Page != nil {
+		pages, err := ui.New(o.Now)
+		if err != nil {
+			return nil, err
+		}
+		s.ui = pages
 	}
 	s.calls.New = func() any { return &call{server: s} }
 	s.ctx, s.cancel = context.WithCancel(context.Background())

@@ -11,7 +11,7 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-const formLimit = 8 << 10 // bytes of a request for a token. Everybody may send one, and it is read into memory
+const formLimit = 8 << 10 // bytes. Everybody may send one, and it is read into memory
 
 // tokenAnswer is that of the token specification of the registries and of OAuth2. Clients read either of the two names.
 type tokenAnswer struct {
@@ -69,7 +69,7 @@ func (c *call) form() (*fasthttp.Args, error) {
 		return nil, err
 	}
 	if len(text) > formLimit {
-		return nil, &Error{Code: CodeSizeInvalid, Status: http.StatusRequestEntityTooLarge, Message: "a request for a token has 8 KiB at most; more scopes go by GET"}
+		return nil, &Error{Code: CodeSizeInvalid, Status: http.StatusRequestEntityTooLarge, Message: "a form has 8 KiB at most; a token for more scopes is asked for by GET"}
 	}
 	form := new(fasthttp.Args)
 	form.ParseBytes(text)

@@ -1,0 +1,191 @@
+package proxy
+
+import (
+	"io"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/entrepot/entrepot/proxy/ui"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+const (
+	shownReferrers = 50
+	shownChildren  = 100 // of an index, and layers of a manifest
+)
+
+// imagePage shows NAME:TAG or NAME@DIGEST.
+func (c *call) imagePage(image string) error {
+	name, ref, byDigest := strings.Cut(image, "@")
+	if !byDigest {
+		name, ref = cutLast(image, ':')
+	}
+	r := Request{Kind: KindManifest, Name: name, Ref: ref}
+	if err := r.check(); err != nil || byDigest != r.ByDigest() {
+		return &Error{Code: CodeManifestUnknown, Message: "that is neither NAME:TAG nor NAME@DIGEST"}
+	}
+	home, err := c.look(name, ref)
+	if err != nil {
+		return err
+	}
+	s := c.shelf(home)
+	m, err := s.manifest(c.server.ctx, ref)
+	if missing(err) {
+		return &Error{Code: CodeManifestUnknown, Message: "that is not here; what is cached is shown once somebody has pulled it"}
+	}
+	if err != nil {
+		return err
+	}
+	p := ui.Image{
+		Page: c.frame(image, "repositories"), Repository: name, Hosted: home.Hosted, Digest: m.digest, MediaType: m.mediaType, ManifestSize: int64(len(m.bytes)),
+		Raw: "/v2/" + name + "/manifests/" + string(m.digest), DeleteDigest: c.mayDelete(home, !c.server.o.NoDelete.Manifests),
+	}
+	p.Pulls = pulls(p.Server+"/"+name, ref, m.digest)
+	if !byDigest {
+		p.Tag, p.DeleteTag = ref, c.mayDelete(home, !c.server.o.NoDelete.Tags)
+		if tag, err := s.tag(c.server.ctx, ref); err == nil {
+			p.Changed, p.By = tag.changed, tag.by
+		}
+	}
+	if err := c.fillImage(&p, s, m); err != nil {
+		return err
+	}
+	return c.show(func(w io.Writer) error { return c.server.ui.Image(w, p) })
+}
+
+// fillImage adds what the manifest, its configuration and its children say.
+func (c *call) fillImage(p *ui.Image, s shelf, m manifestHere) error {
+	d := describe(m.mediaType, m.bytes)
+	p.Kind, p.Size, p.Annotations = d.kind, d.size, d.annotations
+	config, err := c.configOf(s, d)
+	if err != nil {
+		return err
+	}
+	p.Created, p.Platform, p.Config = config.created, config.platform, config.pairs
+	for i, layer := range d.layers[:min(len(d.layers), shownChildren)] {
+		row := ui.Layer{Digest: layer.Digest, MediaType: layer.MediaType, Size: layer.Size, Kept: s.kept(layer.Digest, layer.Size)}
+		if i < len(config.commands) {
+			row.Command = config.commands[i]
+		}
+		p.Layers = append(p.Layers, row)
+	}
+	if p.Platforms, err = c.platforms(s, d.children); err != nil {
+		return err
+	}
+	for _, child := range p.Platforms {
+		p.Size = max(p.Size, child.Size)
+	}
+	referrers, err := s.referrers(c.server.ctx, m.digest)
+	if err != nil {
+		return err
+	}
+	p.Referrers = referrerRows(referrers)
+	return nil
+}
+
+// configOf says nothing where the configuration is not here.
+func (c *call) configOf(s shelf, d described) (configured, error) {
+	if d.kind != "image" || d.config.Digest == "" {
+		return configured{}, nil
+	}
+	b, err := s.config(c.server.ctx, d.config.Digest)
+	if err != nil || b == nil {
+		return configured{}, err
+	}
+	return describeConfig(b), nil
+}
+
+// platforms looks up the children of an index, which may not be here.
+func (c *call) platforms(s shelf, children []child) ([]ui.Platform, error) {
+	children = children[:min(len(children), shownChildren)]
+	rows := make([]ui.Platform, len(children))
+	var g errgroup.Group
+	g.SetLimit(lookAhead)
+	for i, k := range children {
+		g.Go(func() error {
+			rows[i] = ui.Platform{Name: k.name, Digest: k.Digest, Size: -1, Kept: ui.KeptNone}
+			m, err := s.manifest(c.server.ctx, string(k.Digest))
+			if missing(err) {
+				return nil
+			}
+			d := describe(m.mediaType, m.bytes)
+			rows[i].Size, rows[i].Kept = d.size, keptOf(s, d)
+			return err
+		})
+	}
+	return rows, g.Wait()
+}
+
+// keptOf says how much of what a manifest names is here.
+func keptOf(s shelf, d described) ui.Kept {
+	parts := d.layers
+	if d.config.Digest != "" {
+		parts = append([]ocispec.Descriptor{d.config}, parts...)
+	}
+	all, none := true, true
+	for _, part := range parts {
+		kept := s.kept(part.Digest, part.Size)
+		all, none = all && kept == ui.KeptAll, none && kept == ui.KeptNone
+	}
+	switch {
+	case all:
+		return ui.KeptAll
+	case none:
+		return ui.KeptNone
+	}
+	return ui.KeptPart
+}
+
+func referrerRows(found []ocispec.Descriptor) []ui.Referrer {
+	var rows []ui.Referrer
+	for _, d := range found[:min(len(found), shownReferrers)] {
+		rows = append(rows, ui.Referrer{Kind: describeReferrer(d), ArtifactType: d.ArtifactType, Digest: d.Digest, Size: d.Size})
+	}
+	return rows
+}
+
+// pulls are commands by which people get an image from here.
+func pulls(image, ref string, d digest.Digest) []ui.Command {
+	byRef := image + ":" + ref
+	if strings.IndexByte(ref, ':') >= 0 {
+		byRef = image + "@" + ref
+	}
+	return []ui.Command{
+		{Client: "docker", Text: "docker pull " + byRef},
+		{Client: "podman", Text: "podman pull " + byRef},
+		{Client: "containerd", Text: "ctr images pull " + byRef},
+		{Client: "crane", Text: "crane pull " + byRef + " image.tar"},
+		{Client: "by digest", Text: "docker pull " + image + "@" + string(d)},
+	}
+}
+
+// tagRow looks up what a list says of a tag. Configurations are not read for lists of what lies far away.
+func (c *call) tagRow(home Home, tag tagHere) (ui.Tag, error) {
+	row := ui.Tag{Name: tag.name, Digest: tag.digest, Size: -1, Changed: tag.changed}
+	s := c.shelf(home)
+	m, err := s.manifest(c.server.ctx, string(tag.digest))
+	if missing(err) {
+		return row, nil
+	}
+	if err != nil {
+		return row, err
+	}
+	d := describe(m.mediaType, m.bytes)
+	row.Kind, row.Size = d.kind, d.size
+	for _, k := range d.children {
+		if k.kind == "" {
+			row.Platforms = append(row.Platforms, k.name)
+		}
+	}
+	if home.Hosted && c.server.o.Copies {
+		return row, nil
+	}
+	config, err := c.configOf(s, d)
+	if config.platform != "" {
+		row.Platforms = []string{config.platform}
+	}
+	row.Created = config.created
+	return row, err
+}

@@ -1,0 +1,31 @@
+package proxy
+
+import (
+	"io"
+	"slices"
+
+	"github.com/entrepot/entrepot/proxy/clientconfig"
+	"github.com/entrepot/entrepot/proxy/ui"
+)
+
+func (c *call) setupPage() error {
+	clients := clientconfig.Clients()
+	word := string(c.ctx.QueryArgs().Peek("client"))
+	if !slices.ContainsFunc(clients, func(k clientconfig.Client) bool { return k.Word == word }) {
+		word = clients[0].Word
+	}
+	steps, err := clientconfig.Config(word, clientconfig.Server{
+		URL: c.base(), Upstreams: c.server.names.Upstreams, Default: c.server.names.Default,
+	})
+	if err != nil {
+		return err
+	}
+	p := ui.Setup{Page: c.frame("Set up a client", "setup"), Client: word}
+	for _, k := range clients {
+		p.Clients = append(p.Clients, ui.Choice{Word: k.Word, Name: k.Name})
+	}
+	for _, s := range steps {
+		p.Steps = append(p.Steps, ui.Step{Does: s.Does, Path: s.Path, Content: s.Content})
+	}
+	return c.show(func(w io.Writer) error { return c.server.ui.Setup(w, p) })
+}
