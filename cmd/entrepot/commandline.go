@@ -38,6 +38,7 @@ func commandLine(in invocation, began *bool) *cobra.Command {
 	add(groupServer, serveCommand(in), configCommand(in), healthcheckCommand(in))
 	add(groupContents, lsCommand(in), purgeCommand(in), gcCommand(in), verifyCommand(in))
 	add(groupAccess, htpasswdCommand(in), robotCommand(in), policyCommand(in))
+	add(groupClients, completionCommand(in))
 	add("", versionCommand(in), exitCodesTopic())
 	root.SetHelpCommand(helpCommand())
 	root.InitDefaultHelpCmd() // adds it
@@ -48,15 +49,21 @@ func commandLine(in invocation, began *bool) *cobra.Command {
 func rootCommand(in invocation) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "entrepot",
-		Short: "A pull-through cache for container registries that also hosts what is pushed to it",
-		Long: `A pull-through cache for container registries that also hosts what is pushed to it.
-Without a command, it serves. Its configuration is environment variables alone.`,
+		Short: "A pull-through cache for container registries that also hosts images",
+		Long: `A pull-through cache for container registries that also hosts what is
+pushed to it. Without a command, it serves. Its configuration is environment
+variables: entrepot config prints it, docs/configuration.md explains it.`,
+		Example: `  entrepot
+  entrepot healthcheck
+  entrepot ls docker.io/library/nginx`,
 		Args:                       unknownCommand,
 		RunE:                       in.configured(in.serve),
+		Version:                    strings.TrimPrefix(build().String(), "entrepot "),
 		SilenceErrors:              true, // run reports them
 		SilenceUsage:               true,
 		SuggestionsMinimumDistance: 2,
 	}
+	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	root.SetArgs(append([]string{}, in.args...)) // nil would be those of the process
 	root.SetIn(in.stdin)
 	root.SetOut(in.out)
@@ -175,9 +182,10 @@ func serveCommand(in invocation) *cobra.Command {
 		Use:        "serve",
 		Short:      "Run the server (the default)",
 		SuggestFor: []string{"start", "run", "server"},
-		Long: `Run the server until a signal ends it. It drains then for ENTREPOT_DRAIN_TIMEOUT; a second signal ends it at once.
-Every mistake in the configuration is reported before anything is opened, with exit status 2.`,
-		Example: `  entrepot
+		Long: `Run the server until a signal ends it. It drains then for
+ENTREPOT_DRAIN_TIMEOUT; a second signal ends it at once. Every mistake in the
+configuration is reported before anything is opened, with exit status 2.`,
+		Example: `  entrepot serve
   ENTREPOT_LISTEN=0.0.0.0:5000 ENTREPOT_DATA=/var/lib/entrepot entrepot serve`,
 		RunE: in.configured(in.serve),
 	}

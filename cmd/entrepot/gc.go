@@ -45,8 +45,10 @@ func gcCommand(in invocation) *cobra.Command {
 		Use:        "gc",
 		Short:      "Delete pushed blobs that no manifest names, abandoned uploads and the like",
 		SuggestFor: []string{"collect", "prune", "garbage-collect"},
-		Long: `Delete what was pushed and no manifest names any more: blobs, abandoned uploads, parts of either. The server does this
-by itself each ENTREPOT_GC_INTERVAL; pushes and pulls go on meanwhile. Manifests stay unless ENTREPOT_GC_UNTAGGED says otherwise.`,
+		Long: `Delete what was pushed and no manifest names any more: blobs, abandoned
+uploads, parts of either. The server does this by itself each
+ENTREPOT_GC_INTERVAL; pushes and pulls go on meanwhile. Manifests stay unless
+ENTREPOT_GC_UNTAGGED says otherwise.`,
 		Example: `  entrepot gc --dry-run
   entrepot gc --grace 1h --json`,
 	}

@@ -16,8 +16,9 @@ func healthcheckCommand(in invocation) *cobra.Command {
 		Use:        "healthcheck",
 		Short:      "Ask the running server whether it is well",
 		SuggestFor: []string{"ping", "status", "ready"},
-		Long: `Ask the running server whether it is well, at ENTREPOT_ADMIN_LISTEN or, where that is off, at the socket in ENTREPOT_DATA.
-It prints nothing where all is well, and fails after three seconds without an answer.`,
+		Long: `Ask the running server whether it is well, at ENTREPOT_ADMIN_LISTEN or, where
+that is off, at the socket in ENTREPOT_DATA. It prints nothing where all is
+well, and fails after three seconds without an answer.`,
 		Example: `  entrepot healthcheck`,
 		RunE:    in.configured(healthcheck),
 	}

@@ -23,14 +23,17 @@ func htpasswdCommand(in invocation) *cobra.Command {
 		Use:        "htpasswd USER",
 		Short:      "Set a user's password, or remove a user",
 		SuggestFor: []string{"passwd", "password", "user", "users", "adduser"},
-		Long: `Set a user's password in the file of users, or remove a user. The password is read from the terminal, without echo, or
-from one line of the standard input. A running server reads the file by itself.`,
+		Long: `Set a user's password in the file of users, or remove a user. The password is
+read from the terminal, without echo, or from one line of the standard input. A
+running server reads the file by itself.`,
 		Example: `  entrepot htpasswd alice
   entrepot htpasswd --file ./users alice < password.txt
   entrepot htpasswd --delete alice`,
 	}
 	remove := c.Flags().Bool("delete", false, "remove the user")
 	path := c.Flags().String("file", "", "the `FILE` of users (default ENTREPOT_HTPASSWD)")
+	_ = c.MarkFlagFilename("file") // it is there
+	c.ValidArgsFunction = in.completing(suggestUsers(path))
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if *path != "" { // then the configuration may be what it wants
 			return in.htpasswd(c.Context(), *path, args[0], *remove)

@@ -22,8 +22,9 @@ func lsCommand(in invocation) *cobra.Command {
 		Use:        "ls [REPOSITORY]",
 		Short:      "List what is cached and what is hosted, by tag",
 		SuggestFor: []string{"list", "images", "catalog", "tags"},
-		Long: `List what is cached and what is hosted, by tag: of one repository, or of all. The running server is asked; without one,
-the data directory is read. With --json, each line is one tag.`,
+		Long: `List what is cached and what is hosted, by tag: of one repository, or of all.
+The running server is asked; without one, the data directory is read. With
+--json, each line is one tag.`,
 		Example: `  entrepot ls
   entrepot ls docker.io/library/nginx
   entrepot ls --json`,
@@ -32,6 +33,7 @@ the data directory is read. With --json, each line is one tag.`,
 	c.RunE = in.configured(func(ctx context.Context, c Config, args []string) error {
 		return in.list(ctx, c, strings.Join(args, ""), *asJSON)
 	})
+	c.ValidArgsFunction = in.completing(suggestRepositories)
 	return c
 }
 

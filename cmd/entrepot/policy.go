@@ -37,9 +37,10 @@ func checkPolicyCommand(in invocation) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check [USER ACTION IMAGE]",
 		Short: "Say whether somebody may do something, and why, or check the files",
-		Long: `Say whether a USER, robot+NAME or anonymous may pull, push, delete or admin an IMAGE or a repository, and why: exit
-status 1 says that it is not allowed. Without arguments, check the files of users and policy: exit status 2 says that there
-are mistakes in them. It reads the files alone, and needs no server.`,
+		Long: `Say whether a USER, robot+NAME or anonymous may pull, push, delete or admin an
+IMAGE or a repository, and why: exit status 1 says that it is not allowed.
+Without arguments, check the files of users and policy: exit status 2 says that
+there are mistakes in them. It reads the files alone, and needs no server.`,
 		Example: `  entrepot policy check
   entrepot policy check alice push team/app
   entrepot policy check --json anonymous pull docker.io/library/nginx:1.27`,
@@ -51,6 +52,8 @@ are mistakes in them. It reads the files alone, and needs no server.`,
 		}
 		return in.checkPolicy(c, args[0], args[1], args[2], *asJSON)
 	})
+	actions := suggestWords(access.Pull.String(), access.Push.String(), access.Delete.String(), access.Admin.String())
+	c.ValidArgsFunction = in.completing(suggestSubjects, actions, suggestRepositories)
 	return c
 }
 

@@ -16,14 +16,16 @@ func purgeCommand(in invocation) *cobra.Command {
 		Use:        "purge IMAGE",
 		Short:      "Make the cache forget a tag, a digest or a whole repository",
 		SuggestFor: []string{"rm", "remove", "delete", "forget"},
-		Long: `Make the cache forget a tag, a digest or a whole repository; the next pull asks upstream again. That there is nothing to
-forget is a failure. What was pushed is not touched: registry clients delete that.`,
+		Long: `Make the cache forget a tag, a digest or a whole repository; the next pull asks
+upstream again. That there is nothing to forget is a failure. What was pushed
+is not touched: registry clients delete that.`,
 		Example: `  entrepot purge nginx:1.27
   entrepot purge ghcr.io/team/app@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
   entrepot purge --json docker.io/library/nginx`,
 	}
 	asJSON := jsonFlag(c)
 	c.RunE = in.configured(func(ctx context.Context, c Config, args []string) error { return in.purge(ctx, c, args[0], *asJSON) })
+	c.ValidArgsFunction = in.completing(suggestCached)
 	return c
 }
 

@@ -43,8 +43,9 @@ func robotCommand(in invocation) *cobra.Command {
 		Use:        "robot",
 		Short:      "Accounts of pipelines: add, list, revoke",
 		SuggestFor: []string{"token", "tokens", "account"},
-		Long: `Accounts of pipelines, which log in as robot+NAME with a secret that expires. They need users (ENTREPOT_HTPASSWD); what
-they may do is up to the policy. A change counts at once in the running server.`,
+		Long: `Accounts of pipelines, which log in as robot+NAME with a secret that expires.
+They need users (ENTREPOT_HTPASSWD); what they may do is up to the policy. A
+change counts at once in the running server.`,
 	}, addRobotCommand(in), listRobotsCommand(in), revokeRobotCommand(in))
 }
 
@@ -90,6 +91,7 @@ func revokeRobotCommand(in invocation) *cobra.Command {
 	c.RunE = in.configured(func(ctx context.Context, c Config, args []string) error {
 		return in.revokeRobot(ctx, c, robotName(args[0]), *asJSON)
 	})
+	c.ValidArgsFunction = in.completing(suggestRobots)
 	return c
 }
 

@@ -13,8 +13,9 @@ func configCommand(in invocation) *cobra.Command {
 		Use:        "config",
 		Short:      "Print the effective configuration, secrets as stars",
 		SuggestFor: []string{"env", "environment", "settings", "check"},
-		Long: `Print the effective configuration, secrets as stars. With exit status 2 it names every mistake in it, so that it can be
-checked before a server is started with it. entrepot policy check does that for the files of users and policy.`,
+		Long: `Print the effective configuration, secrets as stars. With exit status 2 it
+names every mistake in it, so that it can be checked before a server is started
+with it. entrepot policy check does that for the files of users and policy.`,
 		Example: `  entrepot config
   entrepot config --json
   ENTREPOT_TAG_TTL=1h entrepot config > /dev/null && systemctl restart entrepot`,

@@ -46,11 +46,12 @@ func exitCodesTopic() *cobra.Command {
 		Short: "What the exit status of a command says",
 		Long: strings.TrimSpace(`
 0  It is done.
-1  It failed, or the answer is no: policy check says that it is not allowed, verify found damage in what was pushed,
-   purge found nothing to forget, healthcheck finds the server unwell or not there.
+1  It failed, or the answer is no: policy check says that it is not allowed,
+   verify found damage in what was pushed, purge found nothing to forget,
+   healthcheck finds the server unwell or not there.
 2  The arguments or the configuration are wrong: to try again changes nothing.
 
-Errors are lines on the standard error, one for each mistake. What is asked for, --json included, is on the standard
-output, and nothing else is.`),
+Errors and progress are lines on the standard error, one for each mistake.
+What is asked for is on the standard output, and nothing else is.`),
 	}
 }

@@ -20,8 +20,10 @@ func verifyCommand(in invocation) *cobra.Command {
 		Use:        "verify",
 		Short:      "Read everything again and compare it with its digests",
 		SuggestFor: []string{"check", "scrub", "fsck"},
-		Long: `Read everything that is kept and compare it with its digests. What is damaged in the cache is dropped and fetched again
-when it is wanted; what is damaged of what was pushed is not served until it is pushed again, and makes the exit status 1.`,
+		Long: `Read everything that is kept and compare it with its digests. What is damaged
+in the cache is dropped and fetched again when it is wanted; what is damaged of
+what was pushed is not served until it is pushed again, and makes the exit
+status 1.`,
 		Example: `  entrepot verify
   entrepot verify --rate 50MiB --json`,
 	}

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/entrepot/entrepot/proxy/access"
+)
+
+// completionPatience is how long the key waits that asks for suggestions.
+const completionPatience = 300 * time.Millisecond
+
+// suggest gives what may stand for an argument; c is as far as the configuration is known, and typed what is there of it.
+type suggest func(ctx context.Context, c Config, typed string) []string
+
+// completing suggests the arguments of a command, by their places. What cannot be found out is not suggested, in silence:
+// it would be written into the line that is being typed.
+func (in invocation) completing(places ...suggest) cobra.CompletionFunc {
+	return func(c *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+		if len(args) >= len(places) {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		config, err := LoadConfig(withoutShells(in.environment))
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		ctx, cancel := context.WithTimeout(c.Context(), completionPatience)
+		defer cancel()
+		var found []string
+		for _, word := range places[len(args)](ctx, config, typed) {
+			if strings.HasPrefix(word, typed) {
+				found = append(found, word)
+			}
+		}
+		slices.Sort(found)
+		return slices.Compact(found), cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// withoutShells takes away what the scripts of the shells set for cobra, and what is no variable of ours.
+func withoutShells(environment map[string]string) map[string]string {
+	rest := maps.Clone(environment)
+	delete(rest, prefix+"ACTIVE_HELP")
+	delete(rest, prefix+"COMPLETION_DESCRIPTIONS")
+	return rest
+}
+
+// listed is what the running server lists of a repository, or of all, as far as it comes in time.
+func (c Config) listed(ctx context.Context, repository string) (entries []entry) {
+	body, err := dialServer(c.Data).do(ctx, http.MethodGet, "/cached", url.Values{"repository": {repository}})
+	if err != nil {
+		return nil
+	}
+	defer body.Close()
+	for e, err := range decodeEntries(body) {
+		if err != nil {
+			break
+		}
+		entries = append(entries, e)
+	}
+	return entries
+}
+
+// suggestRepositories suggests what ls lists.
+func suggestRepositories(ctx context.Context, c Config, _ string) (names []string) {
+	for _, e := range c.listed(ctx, "") {
+		if len(names) == 0 || names[len(names)-1] != e.Repository {
+			names = append(names, e.Repository)
+		}
+	}
+	return names
+}
+
+// suggestCached suggests the repositories that are cached and, once a colon is typed, the tags of one.
+func suggestCached(ctx context.Context, c Config, typed string) (names []string) {
+	repository, _, tagged := cutTag(typed)
+	for _, e := range c.listed(ctx, repository) {
+		switch {
+		case e.Hosted:
+		case tagged:
+			names = append(names, repository+":"+e.Tag)
+		default:
+			names = append(names, e.Repository)
+		}
+	}
+	return names
+}
+
+// cutTag cuts where a tag begins. Without a tag there is no repository to ask for yet either.
+func cutTag(typed string) (repository, tag string, found bool) {
+	if colon := strings.LastIndexByte(typed, ':'); colon > strings.LastIndexByte(typed, '/') {
+		return typed[:colon], typed[colon+1:], true
+	}
+	return "", "", false
+}
+
+// suggestRobots suggests the names of the running server's robots.
+func suggestRobots(ctx context.Context, c Config, _ string) (names []string) {
+	body, err := dialServer(c.Data).do(ctx, http.MethodGet, "/robots", nil)
+	if err != nil {
+		return nil
+	}
+	defer body.Close()
+	var list robotList
+	if json.NewDecoder(io.LimitReader(body, robotAnswer)).Decode(&list) != nil {
+		return nil
+	}
+	for _, r := range list.Robots {
+		names = append(names, r.Name)
+	}
+	return names
+}
+
+// suggestUsers suggests the users of a file, or of the configured one where it is not named.
+func suggestUsers(file *string) suggest {
+	return func(_ context.Context, c Config, _ string) []string {
+		path := *file
+		if path == "" {
+			path = c.Htpasswd
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return nil
+		}
+		names, _ := access.UserNames(text) // of a file with mistakes none
+		return names
+	}
+}
+
+// suggestSubjects suggests who may be asked about: users, robots and everybody else.
+func suggestSubjects(ctx context.Context, c Config, typed string) []string {
+	who := append(suggestUsers(new(string))(ctx, c, typed), "anonymous")
+	for _, name := range suggestRobots(ctx, c, typed) {
+		who = append(who, access.RobotSubject(name).String())
+	}
+	return who
+}
+
+// suggestWords suggests always the same.
+func suggestWords(words ...string) suggest {
+	return func(context.Context, Config, string) []string { return words }
+}
+
+func completionCommand(in invocation) *cobra.Command {
+	shells := []string{"bash", "zsh", "fish", "powershell"}
+	return &cobra.Command{
+		Use:   "completion SHELL",
+		Short: "Print the script by which a shell completes this command line",
+		Long: `Print the script by which a shell (` + strings.Join(shells, ", ") + `) completes
+commands, flags and what the running server has: repositories, tags, robots.
+That of bash needs the package bash-completion.`,
+		Example: `  entrepot completion bash > /etc/bash_completion.d/entrepot
+  entrepot completion zsh > "${fpath[1]}/_entrepot"
+  entrepot completion fish > ~/.config/fish/completions/entrepot.fish
+  entrepot completion powershell >> $PROFILE`,
+		ValidArgs: shells,
+		RunE: func(c *cobra.Command, args []string) error {
+			switch root := c.Root(); args[0] {
+			case "bash":
+				return root.GenBashCompletionV2(in.out, true)
+			case "zsh":
+				return root.GenZshCompletion(in.out)
+			case "fish":
+				return root.GenFishCompletion(in.out, true)
+			case "powershell":
+				return root.GenPowerShellCompletionWithDesc(in.out)
+			}
+			return misuse(c, fmt.Errorf("%q is none of: %s", args[0], strings.Join(shells, ", ")))
+		},
+	}
+}
