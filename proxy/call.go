@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/http"
@@ -20,16 +21,17 @@ type call struct {
 	conn   *conn // nil where the connection is not ours
 	plain  bool  // not TLS
 
-	req    Request // views of ctx
-	ns     string  // a view of ctx
-	home   Home
-	caller *access.Caller // who asks
-	alone  bool           // another server asks, for a client of its own
-	paged  bool           // a browser asks, for a page
-	answer Answer
-	start  time.Time
-	stream *body        // what reports the end of the answer, if it is not the handler
-	body   *requestBody // nil until a handler asks for it
+	req     Request // views of ctx
+	ns      string  // a view of ctx
+	home    Home
+	caller  *access.Caller  // who asks
+	alone   bool            // another server asks, for a client of its own
+	paged   bool            // a browser asks, for a page
+	looking context.Context // of what a page looks up
+	answer  Answer
+	start   time.Time
+	stream  *body        // what reports the end of the answer, if it is not the handler
+	body    *requestBody // nil until a handler asks for it
 
 	unanswered bool            // another call answers the request
 	failure    *Error          // the answer, where it is one

@@ -16,6 +16,11 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
+const (
+	mostPages    = 32 // made at once: each of them looks at many small things
+	pagePatience = 10 * time.Second
+)
+
 // KeptManifests tells what is here of upstreams' manifests and tags. It asks no upstream. *cache.Manifests is one.
 type KeptManifests interface {
 	CachedTags(ctx context.Context, repo cache.Repo, n int, last string) (tags []cache.Entry, more bool, err error)
@@ -46,7 +51,19 @@ func (c *call) webPage() error {
 	if name, ok := strings.CutPrefix(c.req.Ref, "/ui/assets/"); ok {
 		return c.asset(name)
 	}
+	release, err := c.reserve(c.server.pages, "too many pages are being made")
+	if err != nil {
+		return err
+	}
+	defer release()
+	ctx, cancel := context.WithTimeout(c.server.ctx, pagePatience)
+	defer cancel()
+	c.looking = ctx
 	c.keep()
+	return c.pageAt()
+}
+
+func (c *call) pageAt() error {
 	if name, ok := strings.CutPrefix(c.req.Ref, "/ui/repositories/"); ok {
 		return c.repositoryPage(name)
 	}

@@ -31,7 +31,7 @@ func (c *call) imagePage(image string) error {
 		return err
 	}
 	s := c.shelf(home)
-	m, err := s.manifest(c.server.ctx, ref)
+	m, err := s.manifest(c.looking, ref)
 	if missing(err) {
 		return &Error{Code: CodeManifestUnknown, Message: "that is not here; what is cached is shown once somebody has pulled it"}
 	}
@@ -45,7 +45,7 @@ func (c *call) imagePage(image string) error {
 	p.Pulls = pulls(p.Server+"/"+name, ref, m.digest)
 	if !byDigest {
 		p.Tag, p.DeleteTag = ref, c.mayDelete(home, !c.server.o.NoDelete.Tags)
-		if tag, err := s.tag(c.server.ctx, ref); err == nil {
+		if tag, err := s.tag(c.looking, ref); err == nil {
 			p.Changed, p.By = tag.changed, tag.by
 		}
 	}
@@ -77,7 +77,7 @@ func (c *call) fillImage(p *ui.Image, s shelf, m manifestHere) error {
 	for _, child := range p.Platforms {
 		p.Size = max(p.Size, child.Size)
 	}
-	referrers, err := s.referrers(c.server.ctx, m.digest)
+	referrers, err := s.referrers(c.looking, m.digest)
 	if err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func (c *call) configOf(s shelf, d described) (configured, error) {
 	if d.kind != "image" || d.config.Digest == "" {
 		return configured{}, nil
 	}
-	b, err := s.config(c.server.ctx, d.config.Digest)
+	b, err := s.config(c.looking, d.config.Digest)
 	if err != nil || b == nil {
 		return configured{}, err
 	}
@@ -106,7 +106,7 @@ func (c *call) platforms(s shelf, children []child) ([]ui.Platform, error) {
 	for i, k := range children {
 		g.Go(func() error {
 			rows[i] = ui.Platform{Name: k.name, Digest: k.Digest, Size: -1, Kept: ui.KeptNone}
-			m, err := s.manifest(c.server.ctx, string(k.Digest))
+			m, err := s.manifest(c.looking, string(k.Digest))
 			if missing(err) {
 				return nil
 			}
@@ -165,7 +165,7 @@ func pulls(image, ref string, d digest.Digest) []ui.Command {
 func (c *call) tagRow(home Home, tag tagHere) (ui.Tag, error) {
 	row := ui.Tag{Name: tag.name, Digest: tag.digest, Size: -1, Changed: tag.changed}
 	s := c.shelf(home)
-	m, err := s.manifest(c.server.ctx, string(tag.digest))
+	m, err := s.manifest(c.looking, string(tag.digest))
 	if missing(err) {
 		return row, nil
 	}

@@ -136,9 +136,9 @@ func (c *call) namesAt(place, term string, n int, last string) (names []string, 
 		return ok && strings.Contains(shown, term) && c.sees(home)
 	}
 	if place == placeHosted {
-		return c.server.o.Hosted.Repositories(c.server.ctx, n, last, listed)
+		return c.server.o.Hosted.Repositories(c.looking, n, last, listed)
 	}
-	return c.server.o.Manifests.Names(c.server.ctx, place, n, last, listed)
+	return c.server.o.Manifests.Names(c.looking, place, n, last, listed)
 }
 
 // rows looks up what a list says of each repository.
@@ -158,7 +158,7 @@ func (c *call) rows(homes []Home) ([]ui.Repository, error) {
 func (c *call) row(home Home) (ui.Repository, error) {
 	name, _ := c.shown(home)
 	row := ui.Repository{Name: name, Hosted: home.Hosted}
-	tags, more, err := c.shelf(home).tags(c.server.ctx, lookTags, "")
+	tags, more, err := c.shelf(home).tags(c.looking, lookTags, "")
 	if err != nil && !missing(err) {
 		return row, err
 	}
@@ -180,7 +180,7 @@ func (c *call) repositoryPage(name string) error {
 	if len(after) > longestParam {
 		return newError(CodePaginationNumber, "after is too long")
 	}
-	tags, more, err := c.shelf(home).tags(c.server.ctx, shownRows, after)
+	tags, more, err := c.shelf(home).tags(c.looking, shownRows, after)
 	if missing(err) {
 		return &Error{Code: CodeNameUnknown, Message: "nothing of that repository is here"}
 	}

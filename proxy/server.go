@@ -41,6 +41,7 @@ type Server struct {
 
 	manifests *semaphore.Weighted // places for large manifests that are being pushed
 	uploads   *semaphore.Weighted // places for blobs' bytes that are being read
+	pages     *semaphore.Weighted // places for web pages that are being made
 
 	ctx      context.Context // of calls into the cache; it ends when Shutdown has
 	cancel   context.CancelFunc
@@ -59,6 +60,7 @@ func New(o Options) (*Server, error) {
 	s := &Server{
 		o: o, log: accessLog{mode: o.AccessLog, log: o.Log},
 		manifests: semaphore.NewWeighted(mostLarge), uploads: semaphore.NewWeighted(int64(o.MaxUploads)),
+		pages: semaphore.NewWeighted(mostPages),
 	}
 	s.names = &s.o.Names
 	if o.TLS != nil {
