@@ -29,14 +29,23 @@ type Tool struct {
 	stampedVar string   // a string variable that must hold the version
 }
 
-// Dir returns the folder that holds the tool's programs, building them first where this user never did. Processes that ask
-// at the same time build once: the others wait. A broken build leaves nothing behind.
+// Dir returns the folder that holds the tool's programs, building them first where this user never did.
 func Dir(ctx context.Context, tool Tool) (string, error) {
+	dir, err := once(tool.Name+"@"+tool.Version, func(dir string) error { return build(ctx, tool, dir) })
+	if err != nil {
+		return "", fmt.Errorf("build %s %s with the Go command: %w", tool.Name, tool.Version, err)
+	}
+	return dir, nil
+}
+
+// once returns a folder of the user's cache, having it made first where it is not there. Processes that ask at the same time
+// make it once: the others wait. What is broken off leaves nothing behind, if it is made elsewhere and renamed.
+func once(name string, fill func(dir string) error) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		return "", fmt.Errorf("find the user's cache folder for %s: %w", tool.Name, err)
+		return "", fmt.Errorf("find the user's cache folder: %w", err)
 	}
-	dir := filepath.Join(cache, "entrepot-e2e", tool.Name+"@"+tool.Version)
+	dir := filepath.Join(cache, "entrepot-e2e", name)
 	if built(dir) {
 		return dir, nil
 	}
@@ -48,10 +57,7 @@ func Dir(ctx context.Context, tool Tool) (string, error) {
 	if built(dir) {
 		return dir, nil
 	}
-	if err := build(ctx, tool, dir); err != nil {
-		return "", fmt.Errorf("build %s %s with the Go command: %w", tool.Name, tool.Version, err)
-	}
-	return dir, nil
+	return dir, fill(dir)
 }
 
 // built tells whether dir is there: it appears by rename, so it is whole.

@@ -24,6 +24,9 @@ func install(ctx context.Context) error {
 	if err := tools.Debian(ctx, tools.ClientPackages()...); err != nil {
 		return err
 	}
+	if _, err := tools.Npm(ctx); err != nil {
+		return err
+	}
 	for _, tool := range tools.All() {
 		start := time.Now()
 		dir, err := tools.Dir(ctx, tool)
