@@ -22,8 +22,10 @@ const (
 // repoKey is the part of a key that names a repository. A '/' of its name becomes '!', one byte for one, so that no
 // repository's folder holds another's and the length of a file name stays that of the name.
 func repoKey(repo Repo) string {
-	return repo.Registry + "/" + strings.ReplaceAll(repo.Name, "/", "!")
+	return repo.Registry + "/" + nameInKey(repo.Name)
 }
+
+func nameInKey(name string) string { return strings.ReplaceAll(name, "/", "!") }
 
 func digestKey(d digest.Digest) string {
 	return strings.Replace(string(d), ":", "-", 1)

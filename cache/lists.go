@@ -110,8 +110,8 @@ func (m *Manifests) isFresh(rec referrersRecord) bool {
 
 // Names lists the repositories of a registry of which something was pulled, in byte order, and whether there are more.
 // n < 0 asks for all. Those that may does not allow are as if they were not there; nil: it allows all. The records are in the
-// order of their keys, where a '/' sorts as '!', so each page looks at all of them and keeps the least names in memory, never
-// more than one page.
+// order of their keys, where a '/' sorts as '!', so each page looks at more than it gives, and keeps the least names in memory,
+// never more than one page.
 func (m *Manifests) Names(ctx context.Context, registry string, n int, last string, may func(name string) bool) (names []string, more bool, err error) {
 	if registry == "" {
 		return nil, false, errors.New("names: no registry")
@@ -122,7 +122,8 @@ func (m *Manifests) Names(ctx context.Context, registry string, n int, last stri
 	if err := m.records.Flush(ctx); err != nil {
 		return nil, false, err
 	}
-	for info, err := range m.records.list(ctx, nameFolder+registry+"/", "") {
+	folder := nameFolder + registry + "/"
+	for info, err := range m.records.list(ctx, folder, folder+keyBefore(last)) {
 		if err != nil {
 			return nil, false, err
 		}
@@ -131,6 +132,9 @@ func (m *Manifests) Names(ctx context.Context, registry string, n int, last stri
 			continue
 		}
 		at, _ := slices.BinarySearch(names, repo.Name)
+		if at == n && more && n > 0 && isPast(repo.Name, names[n-1]) {
+			break
+		}
 		if at == n && more || may != nil && !may(repo.Name) { // what changes nothing is not asked about
 			continue
 		}
@@ -144,6 +148,28 @@ func (m *Manifests) Names(ctx context.Context, registry string, n int, last stri
 		}
 	}
 	return names, more, nil
+}
+
+// keyBefore gives the last element of a key before those of all names that come after last: the part of it in which both orders
+// are one.
+func keyBefore(last string) string {
+	i := strings.IndexFunc(last, func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_' && c != '/'
+	})
+	if i >= 0 {
+		last = last[:i]
+	}
+	return nameInKey(last)
+}
+
+// isPast reports whether the names of all keys from that of name on come after another name.
+func isPast(name, other string) bool {
+	if nameInKey(name) <= nameInKey(other) {
+		return false
+	}
+	head, _, slash := strings.Cut(other, "/")
+	rest, below := strings.CutPrefix(name, head)
+	return !slash || !below || rest[0] > '/' // else there may be such as begin with head and a '-' or a '.'
 }
 
 // Search yields the repositories of all registries of which something was pulled and whose name contains the term, in
