@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -67,7 +68,10 @@ func (a *application) open(c Config, registry prometheus.Registerer, out io.Writ
 	if err := errors.Join(err, auditErr); err != nil { // the mistakes of all files at once
 		return err
 	}
-	options := proxyOptions(c, a, metrics.NewHTTP(registry, c.names().Upstreams))
+	answers := metrics.NewHTTP(registry, c.names().Upstreams)
+	options := proxyOptions(c, a, answers)
+	started := time.Now()
+	options.Page = a.page(c, func() proxy.Figures { return proxy.Figures{Since: started} })
 	options.Access, options.Audit = a.guard, audit
 	options.TrustedProxies, options.PublicURL, options.Redirect = c.TrustedProxies, string(c.PublicURL), c.S3Redirect
 	options.Copies = a.stored.bucket != nil
@@ -102,6 +106,7 @@ func proxyOptions(c Config, a *application, answers *metrics.HTTP) proxy.Options
 			Repository: func(name string) proxy.Repository { return up.Repository(name) },
 			Private:    block.guarded(c.DockerConfig),
 			Search:     up.Search,
+			Health:     up.Health,
 		}
 	}
 	return o
