@@ -18,6 +18,8 @@ const copyText = async text => {
 	if (!copied) throw new Error("the browser does not copy");
 };
 
+const quiet = new WeakMap(); // timers that end what a button says
+
 document.addEventListener("click", async event => {
 	const button = event.target.closest("button[data-copy]");
 	if (!button) return;
@@ -26,10 +28,16 @@ document.addEventListener("click", async event => {
 	try { await copyText(text); } catch { word = "Not copied"; }
 	button.focus();
 	const label = button.firstChild;
+	button.dataset.label ??= label.textContent;
 	label.textContent = word;
 	button.classList.add("done");
 	say(word);
-	setTimeout(() => { label.textContent = "Copy"; button.classList.remove("done"); say(""); }, 2000);
+	clearTimeout(quiet.get(button));
+	quiet.set(button, setTimeout(() => {
+		label.textContent = button.dataset.label;
+		button.classList.remove("done");
+		say("");
+	}, 2000));
 });
 
 document.addEventListener("keydown", event => {
@@ -57,8 +65,9 @@ const becomes = (old, now) => {
 const watch = path => {
 	const every = 2000, longest = 60000;
 	const stalled = document.getElementById("stalled");
-	let wait = every, timer;
+	let wait = every, timer, asking = false;
 	const ask = async () => {
+		asking = true;
 		try {
 			const answer = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(10000) });
 			if (!answer.ok) throw new Error(answer.status);
@@ -68,16 +77,17 @@ const watch = path => {
 			if (stalled.textContent) stalled.textContent = "";
 		} catch {
 			wait = Math.min(wait * 2, longest);
-			stalled.textContent = "The figures stand still: the server does not answer.";
+			if (!stalled.textContent) stalled.textContent = "These figures stand still: the server does not answer.";
 		}
-		next();
+		asking = false;
+		plan(wait);
 	};
-	const next = () => {
+	const plan = wait => {
 		clearTimeout(timer);
-		if (!document.hidden) timer = setTimeout(ask, wait);
+		if (!document.hidden && !asking) timer = setTimeout(ask, wait);
 	};
-	document.addEventListener("visibilitychange", next);
-	next();
+	document.addEventListener("visibilitychange", () => plan(0));
+	plan(wait);
 };
 
 const live = document.querySelector("[data-live]");
