@@ -42,7 +42,7 @@ func (c *call) imagePage(image string) error {
 		Page: c.frame(image, "repositories"), Repository: name, Hosted: home.Hosted, Digest: m.digest, MediaType: m.mediaType, ManifestSize: int64(len(m.bytes)),
 		Raw: "/v2/" + name + "/manifests/" + string(m.digest), DeleteDigest: c.mayDelete(home, !c.server.o.NoDelete.Manifests),
 	}
-	p.Pulls = pulls(p.Server+"/"+name, ref, m.digest)
+	p.Pulls = pulls(strings.HasPrefix(c.base(), "http:"), p.Server+"/"+name, ref, m.digest)
 	if !byDigest {
 		p.Tag, p.DeleteTag = ref, c.mayDelete(home, !c.server.o.NoDelete.Tags)
 		if tag, err := s.tag(c.looking, ref); err == nil {
@@ -146,17 +146,21 @@ func referrerRows(found []ocispec.Descriptor) []ui.Referrer {
 	return rows
 }
 
-// pulls are commands by which people get an image from here.
-func pulls(image, ref string, d digest.Digest) []ui.Command {
+// pulls are commands by which people get an image from here. Without TLS, all clients but docker have to be told so each time.
+func pulls(plain bool, image, ref string, d digest.Digest) []ui.Command {
+	podman, ctr, crane := "", "", ""
+	if plain {
+		podman, ctr, crane = "--tls-verify=false ", "--plain-http ", "--insecure "
+	}
 	byRef := image + ":" + ref
 	if strings.IndexByte(ref, ':') >= 0 {
 		byRef = image + "@" + ref
 	}
 	return []ui.Command{
 		{Client: "docker", Text: "docker pull " + byRef},
-		{Client: "podman", Text: "podman pull " + byRef},
-		{Client: "containerd", Text: "ctr images pull " + byRef},
-		{Client: "crane", Text: "crane pull " + byRef + " image.tar"},
+		{Client: "podman", Text: "podman pull " + podman + byRef},
+		{Client: "containerd", Text: "ctr images pull " + ctr + byRef},
+		{Client: "crane", Text: "crane pull " + crane + byRef + " image.tar"},
 		{Client: "by digest", Text: "docker pull " + image + "@" + string(d)},
 	}
 }
