@@ -38,7 +38,7 @@ func commandLine(in invocation, began *bool) *cobra.Command {
 	add(groupServer, serveCommand(in), configCommand(in), healthcheckCommand(in))
 	add(groupContents, lsCommand(in), purgeCommand(in), gcCommand(in), verifyCommand(in))
 	add(groupAccess, htpasswdCommand(in), robotCommand(in), policyCommand(in))
-	add(groupClients, completionCommand(in))
+	add(groupClients, clientConfigCommand(in), completionCommand(in))
 	add("", versionCommand(in), exitCodesTopic())
 	root.SetHelpCommand(helpCommand())
 	root.InitDefaultHelpCmd() // adds it
