@@ -90,3 +90,82 @@ func TestPagesAreAsTheGoldenFiles(t *testing.T) {
 		})
 	}
 }
+
+func TestWords(t *testing.T) {
+	for _, w := range []struct{ got, want string }{
+		{percent(0), "0 %"}, {percent(0.0004), "< 0.1 %"}, {percent(0.971), "97.1 %"}, {percent(0.99999), "99.9 %"}, {percent(1), "100 %"}, {percent(2), "100 %"},
+		{width(0), "0"}, {width(0.0001), "0.40%"}, {width(0.5), "50.00%"}, {width(3), "100.00%"},
+		{count(0, "tag", "tags"), "0 tags"}, {count(1, "tag", "tags"), "1 tag"}, {count(1200, "tag", "tags"), "1,200 tags"},
+		{readable(-1), "0 B"}, {readable(1 << 30), "1.0 GiB"},
+		{short(sum("x")), "sha256:" + sum("x").Encoded()[:12]}, {short("sha256:ab"), "sha256:ab"}, {short("nonsense"), "nonsense"},
+		{imagePath("team/app", "v1"), "/ui/images/team/app:v1"}, {imagePath("team/app", sum("x")), "/ui/images/team/app@" + string(sum("x"))},
+		{imagePath("a?b/c d", "#"), "/ui/images/a%3Fb/c%20d:%23"},
+		{clip("short", 4), ""}, {clip("longer than that", 4), "long"}, {clip("äöüßäöüß", 4), "äöüß"},
+	} {
+		if w.got != w.want {
+			t.Errorf("got %q, want %q", w.got, w.want)
+		}
+	}
+}
+
+func TestFiguresOfNothing(t *testing.T) {
+	for name, l := range map[string]Live{
+		"nothing":                       {},
+		"more fetched than handed out":  {Sent: 10, Fetched: 30},
+		"hits without a byte":           {Hits: 3},
+		"a fill that is past its size":  {Fills: []Fill{{Have: 10, Size: 5}}},
+		"a limit below zero":            {Upstreams: []Upstream{{Limits: []Limit{{"anonymous", 0, -1}}}}},
+		"a tier that is over its limit": {Tiers: []Tier{{Used: 10, Limit: 5}}},
+	} {
+		var b bytes.Buffer
+		if err := newUI(t).Live(&b, l); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if s := b.String(); regexp.MustCompile(`NaN|Inf|="-|ZgotmplZ`).MatchString(s) {
+			t.Errorf("%s: %s", name, s)
+		}
+	}
+}
+
+func TestAssetsAreNamedByTheirContent(t *testing.T) {
+	u := newUI(t)
+	if len(u.assets) != 3 {
+		t.Errorf("%d assets", len(u.assets))
+	}
+	for name, a := range u.assets {
+		if !regexp.MustCompile(`^[a-z]+\.[0-9a-f]{12}\.(css|js|svg)$`).MatchString(name) {
+			t.Errorf("the name %q holds no hash", name)
+		}
+		if body, mediaType, ok := u.Asset(name); !ok || !bytes.Equal(body, a.body) || mediaType != a.mediaType {
+			t.Errorf("%s: %q %v", name, mediaType, ok)
+		}
+		if elsewhere := regexp.MustCompile(`https?://[^"' ]*`).FindAll(bytes.ReplaceAll(a.body, []byte("http://www.w3.org/2000/svg"), nil), -1); elsewhere != nil {
+			t.Errorf("%s names %s", name, elsewhere)
+		}
+	}
+	for _, name := range []string{"", "page.css", "../ui.go", "page.000000000000.css"} {
+		if _, _, ok := u.Asset(name); ok {
+			t.Errorf("%q is an asset", name)
+		}
+	}
+}
+
+func BenchmarkRepositories(b *testing.B) {
+	u, p := newUI(b), manyRepositories(50)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := u.Repositories(io.Discard, p); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkLive(b *testing.B) {
+	u, l := newUI(b), liveValues()
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := u.Live(io.Discard, l); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
