@@ -162,11 +162,8 @@ func keyBefore(last string) string {
 	return nameInKey(last)
 }
 
-// isPast reports whether the names of all keys from that of name on come after another name.
+// isPast reports, of a name that comes after another one, and its key too, whether the names of all keys that follow do.
 func isPast(name, other string) bool {
-	if nameInKey(name) <= nameInKey(other) {
-		return false
-	}
 	head, _, slash := strings.Cut(other, "/")
 	rest, below := strings.CutPrefix(name, head)
 	return !slash || !below || rest[0] > '/' // else there may be such as begin with head and a '-' or a '.'
