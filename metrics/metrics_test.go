@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -138,6 +139,7 @@ func TestCacheEvents(t *testing.T) {
 func TestUpstreamEvents(t *testing.T) {
 	r := prometheus.NewPedanticRegistry()
 	u := NewUpstream(r, []string{"docker.io", "gcr.io"})
+	expect(t, r, startOfUpstream())
 	u.Requested("docker.io", upstream.KindBlob, "200", 30*time.Millisecond)
 	u.Requested("docker.io", upstream.KindBlob, "timeout", time.Second)
 	u.Received("docker.io", upstream.KindBlob, 1000)
@@ -147,16 +149,6 @@ func TestUpstreamEvents(t *testing.T) {
 	u.RateLimit("docker.io", upstream.AccountCredential, 200, 199)
 	u.CredentialRefused("gcr.io", true)
 	expect(t, r, `
-		# HELP entrepot_upstream_requests_total Requests to upstreams, by what was asked and status, or timeout, failed, canceled.
-		# TYPE entrepot_upstream_requests_total counter
-		entrepot_upstream_requests_total{kind="blob",outcome="200",registry="docker.io"} 1
-		entrepot_upstream_requests_total{kind="blob",outcome="timeout",registry="docker.io"} 1
-		# HELP entrepot_upstream_received_bytes_total Body bytes received from upstreams.
-		# TYPE entrepot_upstream_received_bytes_total counter
-		entrepot_upstream_received_bytes_total{kind="blob",registry="docker.io"} 1000
-		# HELP entrepot_upstream_retries_total Requests that were sent again.
-		# TYPE entrepot_upstream_retries_total counter
-		entrepot_upstream_retries_total{kind="manifest",registry="docker.io"} 1
 		# HELP entrepot_upstream_breaker_state 0 closed, 1 half-open, 2 open: upstream is known to be down and not asked.
 		# TYPE entrepot_upstream_breaker_state gauge
 		entrepot_upstream_breaker_state{registry="docker.io"} 2
@@ -174,9 +166,44 @@ func TestUpstreamEvents(t *testing.T) {
 		entrepot_upstream_credential_refused{registry="docker.io"} 0
 		entrepot_upstream_credential_refused{registry="gcr.io"} 1
 	`)
+	for name, c := range map[string]prometheus.Counter{
+		"answered":  u.requests.get(outcomeKey{kindKey{"docker.io", upstream.KindBlob}, "200"}),
+		"timed out": u.requests.get(outcomeKey{kindKey{"docker.io", upstream.KindBlob}, "timeout"}),
+		"again":     u.retries.get(kindKey{"docker.io", upstream.KindManifest}),
+	} {
+		if got := testutil.ToFloat64(c); got != 1 {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	if got := testutil.ToFloat64(u.bytes.get(kindKey{"docker.io", upstream.KindBlob})); got != 1000 {
+		t.Errorf("%v bytes", got)
+	}
 	if n, err := testutil.GatherAndCount(r, "entrepot_upstream_request_duration_seconds"); err != nil || n != 1 {
 		t.Errorf("%d duration histograms, want 1", n)
 	}
+}
+
+// startOfUpstream is what there is before anything was asked: failures of what a pull needs, and what it brings.
+func startOfUpstream() string {
+	var text strings.Builder
+	series := func(name, kind, labels string) {
+		for _, registry := range []string{"docker.io", "gcr.io"} {
+			fmt.Fprintf(&text, "entrepot_upstream_%s{kind=%q,%sregistry=%q} 0\n", name, kind, labels, registry)
+		}
+	}
+	text.WriteString("# HELP entrepot_upstream_requests_total Requests to upstreams, by what was asked and status, or timeout, failed, canceled.\n# TYPE entrepot_upstream_requests_total counter\n")
+	for _, kind := range []string{"blob", "manifest", "token"} {
+		for _, outcome := range []string{"429", "failed", "timeout"} {
+			series("requests_total", kind, fmt.Sprintf("outcome=%q,", outcome))
+		}
+	}
+	for name, help := range map[string]string{"received_bytes_total": "Body bytes received from upstreams.", "retries_total": "Requests that were sent again."} {
+		fmt.Fprintf(&text, "# HELP entrepot_upstream_%s %s\n# TYPE entrepot_upstream_%s counter\n", name, help, name)
+		for _, kind := range []string{"blob", "manifest"} {
+			series(name, kind, "")
+		}
+	}
+	return text.String()
 }
 
 func TestTiersAreReadAtTheScrape(t *testing.T) {

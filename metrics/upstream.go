@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/entrepot/entrepot/proxy/upstream"
 )
@@ -37,14 +36,11 @@ type outcomeKey struct {
 }
 
 // NewUpstream registers the metrics of requests to upstreams. upstreams are the registry labels that may occur; their
-// breakers start closed and their credentials accepted, so that alerts have something to look at from the start.
+// breakers start closed and their credentials accepted.
 func NewUpstream(r prometheus.Registerer, upstreams []string) *Upstream {
 	requests := counters(r, "upstream", "requests_total", "Requests to upstreams, by what was asked and status, or timeout, failed, canceled.", "registry", "kind", "outcome")
-	seconds := promauto.With(r).NewHistogramVec(prometheus.HistogramOpts{
-		Namespace: namespace, Subsystem: "upstream", Name: "request_duration_seconds",
-		Help:    "Time from a request to the headers of its answer.",
-		Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
-	}, []string{"registry", "kind"})
+	seconds := histograms(r, "upstream", "request_duration_seconds", "Time from a request to the headers of its answer.",
+		[]float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}, "registry", "kind")
 	bytes := counters(r, "upstream", "received_bytes_total", "Body bytes received from upstreams.", "registry", "kind")
 	retries := counters(r, "upstream", "retries_total", "Requests that were sent again.", "registry", "kind")
 	u := &Upstream{
@@ -68,11 +64,25 @@ func NewUpstream(r prometheus.Registerer, upstreams []string) *Upstream {
 		remaining: gauges(r, "upstream", "ratelimit_remaining", "Pulls that an account has left, as upstream said last.", "registry", "account"),
 		refused:   gauges(r, "upstream", "credential_refused", "1 while upstream refuses our credential for everything.", "registry"),
 	}
+	u.begin(upstreams)
+	return u
+}
+
+// begin makes the series that alerts look at. Of requests those are the failures of what a pull needs.
+func (u *Upstream) begin(upstreams []string) {
 	for _, name := range upstreams {
 		u.BreakerChanged(name, "closed")
 		u.CredentialRefused(name, false)
+		for _, kind := range []upstream.Kind{upstream.KindManifest, upstream.KindBlob, upstream.KindToken} {
+			for _, outcome := range []string{"timeout", "failed", "429"} {
+				u.requests.get(outcomeKey{kindKey{name, kind}, outcome})
+			}
+		}
+		for _, kind := range []upstream.Kind{upstream.KindManifest, upstream.KindBlob} {
+			u.bytes.get(kindKey{name, kind})
+			u.retries.get(kindKey{name, kind})
+		}
 	}
-	return u
 }
 
 func (u *Upstream) key(host string, kind upstream.Kind) kindKey {

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"io"
+	"syscall"
 	"time"
 )
 
@@ -13,7 +14,8 @@ type body struct {
 	plain   bool
 	length  int64 // -1 unknown
 	sent    int64
-	whole   bool // content ended by itself
+	first   time.Time // when the first byte was handed to the connection
+	whole   bool      // content ended by itself
 	closed  bool
 
 	// What is told when it is over.
@@ -34,7 +36,7 @@ func (b *body) SupportsBodyWriteTo() bool { return true }
 // WriteTo hands the connection's ReadFrom to the content, which makes files go by sendfile. On a TLS connection there is
 // no sendfile, and without ReadFrom the content uses buffers of its own, which are large.
 func (b *body) WriteTo(w io.Writer) (n int64, err error) {
-	out := extending{w, b.conn}
+	out := extending{w, b}
 	if from, ok := w.(io.ReaderFrom); ok && b.plain {
 		n, err = b.content.WriteTo(extendingFrom{out, from})
 	} else {
@@ -49,10 +51,24 @@ func (b *body) Read(p []byte) (int, error) {
 	n, err := b.content.Read(p)
 	b.sent += int64(n)
 	b.whole = err == io.EOF
+	if n > 0 {
+		b.begin()
+	}
+	b.extend()
+	return n, err
+}
+
+// begin notes when the first byte goes out.
+func (b *body) begin() {
+	if b.first.IsZero() && b.server != nil {
+		b.first = b.server.o.Now()
+	}
+}
+
+func (b *body) extend() {
 	if b.conn != nil {
 		b.conn.extend()
 	}
-	return n, err
 }
 
 // Close is called by the server once it is done with the body, more than once in some versions.
@@ -64,8 +80,11 @@ func (b *body) Close() error {
 	err := b.content.Close()
 	b.answer.Bytes = b.sent
 	b.answer.Cut = !b.whole || b.length >= 0 && b.sent < b.length
+	if b.answer.Cut && b.first.IsZero() {
+		b.answer.FirstByte = -1
+	}
 	if b.server != nil {
-		b.server.finish(b.answer, b.start, b.line)
+		b.server.finish(b.answer, b.start, b.first, b.line)
 	}
 	return err
 }
@@ -73,13 +92,12 @@ func (b *body) Close() error {
 // extending gives what is written after a wait its full time again: the deadline in force may be from before the wait.
 type extending struct {
 	io.Writer
-	conn *conn
+	body *body
 }
 
 func (e extending) Write(p []byte) (int, error) {
-	if e.conn != nil {
-		e.conn.extend()
-	}
+	e.body.begin()
+	e.body.extend()
 	return e.Writer.Write(p)
 }
 
@@ -88,9 +106,36 @@ type extendingFrom struct {
 	from io.ReaderFrom
 }
 
+// ReadFrom may wait for the first byte of what is no file.
 func (e extendingFrom) ReadFrom(r io.Reader) (int64, error) {
-	if e.conn != nil {
-		e.conn.extend()
+	e.body.extend()
+	if isFile(r) {
+		e.body.begin()
+	} else if e.body.first.IsZero() {
+		r = beginning{r, e.body}
 	}
 	return e.from.ReadFrom(r)
+}
+
+// isFile: its bytes are there, and the system sends them by itself if the connection gets it as it is.
+func isFile(r io.Reader) bool {
+	if limited, ok := r.(*io.LimitedReader); ok {
+		r = limited.R
+	}
+	_, ok := r.(syscall.Conn)
+	return ok
+}
+
+// beginning tells the body when it gives its first byte.
+type beginning struct {
+	io.Reader
+	body *body
+}
+
+func (b beginning) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if n > 0 {
+		b.body.begin()
+	}
+	return n, err
 }

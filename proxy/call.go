@@ -122,6 +122,7 @@ func (c *call) end() {
 	if c.paged {
 		c.answer.Kind = KindPage // also where it deletes
 	}
+	c.answer.Replica = c.alone
 	c.answer.Status = c.ctx.Response.StatusCode()
 	if c.body != nil {
 		c.answer.Received = c.body.n
@@ -130,7 +131,7 @@ func (c *call) end() {
 	if c.stream != nil {
 		c.stream.report(c.server, c.answer, c.start, line)
 	} else {
-		c.server.finish(c.answer, c.start, line)
+		c.server.finish(c.answer, c.start, time.Time{}, line)
 	}
 }
 
@@ -198,11 +199,19 @@ func (c *call) read(r *route) error {
 	if err := c.mayPull(home, c.req.Name, c.req.Ref); err != nil {
 		return err
 	}
+	c.let(access.Pull)
 	if home.Hosted {
 		c.keep()
 		return c.hint(r.hosted(c))
 	}
 	return r.read(c)
+}
+
+// let notes that somebody in particular may do what they ask for.
+func (c *call) let(a access.Action) {
+	if c.caller.Subject != access.Anonymous {
+		c.answer.Allowed, c.answer.Action = true, a
+	}
 }
 
 // scope says in the answer which namespace was asked for.
@@ -234,10 +243,18 @@ func (c *call) letRead() {
 	}
 }
 
-// finish tells of an answer that has been sent.
-func (s *Server) finish(a Answer, start time.Time, line accessLine) {
+// finish tells of an answer that has been sent. first is when the first byte of its body was, zero where the body was not
+// streamed or had none.
+func (s *Server) finish(a Answer, start, first time.Time, line accessLine) {
 	defer s.running.Add(-1)
 	a.Duration = s.o.Now().Sub(start)
+	switch {
+	case a.FirstByte < 0:
+	case first.IsZero():
+		a.FirstByte = a.Duration
+	default:
+		a.FirstByte = first.Sub(start)
+	}
 	s.o.Answered(a)
 	if line != nil {
 		s.log.write(line, a)

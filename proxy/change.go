@@ -26,6 +26,7 @@ func (c *call) change(r *route) (do func(*call) error, err error) {
 		}
 		return nil, err
 	}
+	c.let(c.action())
 	return do, c.checkAnnounced()
 }
 

@@ -39,17 +39,17 @@ type application struct {
 func wire(c Config, out io.Writer, log *slog.Logger) (*application, error) {
 	registry := prometheus.NewRegistry()
 	hosts := c.names().Upstreams
-	upstreams, err := openUpstreams(c, metrics.NewUpstream(registry, hosts), log)
+	n := newCounts(registry, hosts)
+	upstreams, err := openUpstreams(c, n.upstream, log)
 	if err != nil {
 		return nil, err
 	}
-	n := newCounts(registry, hosts)
 	store, err := openStored(c, n, log)
 	if err != nil {
 		return nil, err
 	}
 	a := &application{stored: store, upkeep: newUpkeep(store, n, log), log: log, upstreams: upstreams}
-	if err := a.open(c, registry, out); err != nil {
+	if err := a.open(c, registry, n, out); err != nil {
 		return nil, errors.Join(err, a.close())
 	}
 	registerProcess(registry, c, store)
@@ -58,7 +58,7 @@ func wire(c Config, out io.Writer, log *slog.Logger) (*application, error) {
 }
 
 // open makes the front door, and who guards it.
-func (a *application) open(c Config, registry prometheus.Registerer, out io.Writer) error {
+func (a *application) open(c Config, registry prometheus.Registerer, n *counts, out io.Writer) error {
 	err := a.stored.probe(context.Background(), a.log)
 	if err != nil {
 		return err
@@ -70,8 +70,7 @@ func (a *application) open(c Config, registry prometheus.Registerer, out io.Writ
 	}
 	answers := metrics.NewHTTP(registry, c.names().Upstreams)
 	options := proxyOptions(c, a, answers)
-	started := time.Now()
-	options.Page = a.page(c, func() proxy.Figures { return proxy.Figures{Since: started} })
+	options.Page = a.page(c, metrics.NewFigures(answers, n.cache, n.upstream, time.Now()))
 	options.Access, options.Audit = a.guard, audit
 	options.TrustedProxies, options.PublicURL, options.Redirect = c.TrustedProxies, string(c.PublicURL), c.S3Redirect
 	options.Copies = a.stored.bucket != nil
