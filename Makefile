@@ -45,6 +45,7 @@ fuzz: ## Each fuzz target for FUZZTIME (one minute)
 lint: ## staticcheck, at the version named above
 	go run $(STATICCHECK) ./...
 
-docs: ## Write docs/configuration.md anew from the configuration struct
+docs: ## Write docs/configuration.md and docs/commands.md anew from the code
 	go run ./cmd/entrepot config --markdown > docs/configuration.md.new
 	mv docs/configuration.md.new docs/configuration.md
+	UPDATE=1 go test -count=1 -run '^TestCommandsPageIsCurrent$$' ./cmd/entrepot

@@ -39,7 +39,7 @@ func commandLine(in invocation, began *bool) *cobra.Command {
 	add(groupContents, lsCommand(in), purgeCommand(in), gcCommand(in), verifyCommand(in))
 	add(groupAccess, htpasswdCommand(in), robotCommand(in), policyCommand(in))
 	add(groupClients, clientConfigCommand(in), completionCommand(in))
-	add("", versionCommand(in), exitCodesTopic())
+	add("", versionCommand(in), exitCodesTopic(), variablesTopic(in))
 	root.SetHelpCommand(helpCommand())
 	root.InitDefaultHelpCmd() // adds it
 	prepare(root, began)
@@ -52,7 +52,7 @@ func rootCommand(in invocation) *cobra.Command {
 		Short: "A pull-through cache for container registries that also hosts images",
 		Long: `A pull-through cache for container registries that also hosts what is
 pushed to it. Without a command, it serves. Its configuration is environment
-variables: entrepot config prints it, docs/configuration.md explains it.`,
+variables: entrepot help variables explains it, entrepot config prints it.`,
 		Example: `  entrepot
   entrepot healthcheck
   entrepot ls docker.io/library/nginx`,

@@ -56,7 +56,7 @@ func TestEveryCommandIsExplained(t *testing.T) {
 }
 
 var (
-	setBefore = regexp.MustCompile(`^([A-Z_0-9]+=\S* )+`)
+	setBefore = regexp.MustCompile(`^(.* \| )?([A-Z_0-9]+=\S* )*`) // what is piped into it, and what is set for it
 	redirect  = regexp.MustCompile(` (>>?|<|\||&&) .*`)
 )
 
@@ -110,6 +110,25 @@ func TestExitCodesAreInTheHelp(t *testing.T) {
 	}
 	if _, out, _ := typed("", environment(), "--help"); !strings.Contains(out, "entrepot exit-codes") {
 		t.Errorf("the help does not name them: %s", out)
+	}
+}
+
+func TestVariablesAreInTheHelp(t *testing.T) {
+	code, out, errs := typed("", environment("TAG_TTL=5"), "help", "variables") // help is there also for who has made a mistake
+	wantCode(t, exitOK, code, errs)
+	for _, want := range []string{
+		"\n" + prefix + "LISTEN=127.0.0.1:5000\n    Address of the registry. The container image listens on 0.0.0.0:5000.\n",
+		"\n" + prefix + "HTPASSWD=\n    File of users (htpasswd, bcrypt only; ",
+		"\n" + prefix + "UPSTREAM_n_MAX_REQUESTS=64\n    Requests under way at once.\n",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is missing in %s", want, out)
+		}
+	}
+	for line := range strings.Lines(out) {
+		if strings.HasPrefix(line, " ") && len(line) > 80 {
+			t.Errorf("a long line: %s", line)
+		}
 	}
 }
 

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -53,5 +55,32 @@ func exitCodesTopic() *cobra.Command {
 
 Errors and progress are lines on the standard error, one for each mistake.
 What is asked for is on the standard output, and nothing else is.`),
+	}
+}
+
+// variablesTopic is docs/configuration.md for those who have the program alone.
+func variablesTopic(in invocation) *cobra.Command {
+	c := &cobra.Command{Use: "variables", Short: "The environment variables of the configuration"}
+	c.SetHelpFunc(func(*cobra.Command, []string) {
+		fmt.Fprintln(in.out, "Each with its default, where it has one.")
+		explainVariables(in.out, prefix, Config{})
+		fmt.Fprint(in.out, "\nOne upstream's details; n is any number, which only holds them together.\n")
+		explainVariables(in.out, blockPrefix("n"), UpstreamBlock{})
+	})
+	return c
+}
+
+func explainVariables(w io.Writer, prefix string, config any) {
+	for _, v := range variables(config) {
+		fmt.Fprintf(w, "\n%s%s=%s\n", prefix, v.Name, v.Default)
+		line := "   "
+		for _, word := range strings.Fields(v.Doc) {
+			if len(line)+1+len(word) > 79 {
+				fmt.Fprintln(w, line)
+				line = "   "
+			}
+			line += " " + word
+		}
+		fmt.Fprintln(w, line)
 	}
 }
