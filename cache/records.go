@@ -261,7 +261,7 @@ func (r *Records) failed(doing, key string, err error) {
 	}
 	r.mu.Unlock()
 	if !quiet {
-		r.o.Log.Error("cache record lost", "doing", doing, "key", key, "error", err)
+		r.o.Log.Error("cache record lost", "doing", doing, "key", key, "err", err)
 	}
 }
 

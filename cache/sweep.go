@@ -58,7 +58,7 @@ func (s *Sweeper) Run(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		if _, err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
-			s.o.Log.Error("sweep of cache records", "error", err)
+			s.o.Log.Error("sweep of cache records", "err", err)
 		}
 		select {
 		case <-ctx.Done():

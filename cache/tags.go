@@ -305,7 +305,7 @@ func (m *Manifests) revalidate(up Upstream, name refName) {
 			return // the next answer says so
 		}
 		if _, _, err := m.meant(ctx, up, res); err != nil {
-			m.o.Log.Warn("tag moved to a manifest that cannot be fetched", "repository", name.String(), "tag", name.ref, "error", err)
+			m.o.Log.Warn("tag moved to a manifest that cannot be fetched", "repository", name.String(), "tag", name.ref, "err", err)
 		}
 	})
 }

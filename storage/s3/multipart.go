@@ -133,7 +133,7 @@ func (u *upload) abort(ctx context.Context) {
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), patience, errStalled)
 	defer cancel()
 	if err := u.store.abort(ctx, u.object, u.id); err != nil {
-		u.store.log.Warn("parts of an upload were left in the bucket", "object", *u.object, "error", err)
+		u.store.log.Warn("parts of an upload were left in the bucket", "object", *u.object, "err", err)
 	}
 }
 
