@@ -45,7 +45,8 @@ fuzz: ## Each fuzz target for FUZZTIME (one minute)
 lint: ## staticcheck, at the version named above
 	go run $(STATICCHECK) ./...
 
-docs: ## Write docs/configuration.md and docs/commands.md anew from the code
+docs: ## Write the generated pages of docs anew: configuration, commands, metrics
 	go run ./cmd/entrepot config --markdown > docs/configuration.md.new
 	mv docs/configuration.md.new docs/configuration.md
 	UPDATE=1 go test -count=1 -run '^TestCommandsPageIsCurrent$$' ./cmd/entrepot
+	UPDATE=1 go test -count=1 -run '^TestThePageOfMetricsIsCurrent$$' ./metrics

@@ -56,7 +56,7 @@ func NewHTTP(r prometheus.Registerer, upstreams []string) *HTTP {
 		[]float64{.0005, .001, .005, .01, .05, .1, .5, 1, 5, 10, 60, 600}, "route")
 	first := histograms(r, "http", "first_byte_seconds", "Time from a request's head until the first byte of the answer's body was handed to the connection, or the whole answer where it is in memory or has no body. Uploads include what the client took to send.",
 		[]float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}, "route", "tier")
-	sent := counters(r, "http", "sent_bytes_total", "Body bytes sent to clients, by upstream (or hosted, or none) and the tier that they came from.", "registry", "tier")
+	sent := counters(r, "http", "sent_bytes_total", "Body bytes sent to clients, by upstream (or hosted, or none) and the tier that they came from, counted as each answer ends.", "registry", "tier")
 	received := counters(r, "http", "received_bytes_total", "Body bytes received from clients: what they push.", "route")
 	cut := counters(r, "http", "cut_total", "Answers whose body ended early: the client left, or the content failed.", "route")
 	allowed := counters(r, "access", "allowed_total", "Requests for a repository by users and robots that the policy let, by action: pull, push, delete.", "action")

@@ -40,7 +40,7 @@ func TestAnswers(t *testing.T) {
 		entrepot_http_requests_total{registry="hosted",route="upload",status="201",tier="none"} 1
 		entrepot_http_requests_total{registry="hosted",route="upload",status="416",tier="none"} 1
 		entrepot_http_requests_total{registry="other",route="manifest",status="404",tier="none"} 1
-		# HELP entrepot_http_sent_bytes_total Body bytes sent to clients, by upstream (or hosted, or none) and the tier that they came from.
+		# HELP entrepot_http_sent_bytes_total Body bytes sent to clients, by upstream (or hosted, or none) and the tier that they came from, counted as each answer ends.
 		# TYPE entrepot_http_sent_bytes_total counter
 		entrepot_http_sent_bytes_total{registry="docker.io",tier="disk"} 2000
 		entrepot_http_sent_bytes_total{registry="docker.io",tier="memory"} 0

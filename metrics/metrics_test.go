@@ -197,7 +197,7 @@ func startOfUpstream() string {
 			series("requests_total", kind, fmt.Sprintf("outcome=%q,", outcome))
 		}
 	}
-	for name, help := range map[string]string{"received_bytes_total": "Body bytes received from upstreams.", "retries_total": "Requests that were sent again."} {
+	for name, help := range map[string]string{"received_bytes_total": "Body bytes received from upstreams, counted as each body ends.", "retries_total": "Requests that were sent again."} {
 		fmt.Fprintf(&text, "# HELP entrepot_upstream_%s %s\n# TYPE entrepot_upstream_%s counter\n", name, help, name)
 		for _, kind := range []string{"blob", "manifest"} {
 			series(name, kind, "")

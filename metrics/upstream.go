@@ -41,7 +41,7 @@ func NewUpstream(r prometheus.Registerer, upstreams []string) *Upstream {
 	requests := counters(r, "upstream", "requests_total", "Requests to upstreams, by what was asked and status, or timeout, failed, canceled.", "registry", "kind", "outcome")
 	seconds := histograms(r, "upstream", "request_duration_seconds", "Time from a request to the headers of its answer.",
 		[]float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}, "registry", "kind")
-	bytes := counters(r, "upstream", "received_bytes_total", "Body bytes received from upstreams.", "registry", "kind")
+	bytes := counters(r, "upstream", "received_bytes_total", "Body bytes received from upstreams, counted as each body ends.", "registry", "kind")
 	retries := counters(r, "upstream", "retries_total", "Requests that were sent again.", "registry", "kind")
 	u := &Upstream{
 		registries: newRegistries(upstreams),

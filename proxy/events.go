@@ -27,6 +27,15 @@ type Answer struct {
 	Duration  time.Duration
 }
 
+// Kinds are all of them.
+func Kinds() []Kind {
+	all := make([]Kind, kinds)
+	for i := range all {
+		all[i] = Kind(i)
+	}
+	return all
+}
+
 // Figures are what the page shows of the traffic since the server began. They are about what is of upstreams.
 type Figures struct {
 	Since        time.Time
