@@ -46,3 +46,15 @@ func TestAServerKnowsItsOwnAddress(t *testing.T) {
 		t.Errorf("another server gets %d", status)
 	}
 }
+
+func TestTheLogNamesWhatIsShared(t *testing.T) {
+	f := newFakeS3(t)
+	var shares, alone diary
+	startTold(t, &shares, append(f.environment(), "DATA="+t.TempDir(), "ADVERTISE_URL=http://127.0.0.1:1")...).stop()
+	startTold(t, &alone, "DATA="+t.TempDir()).stop()
+	for _, named := range []string{`"bucket":"warehouse/entrepot/one"`, `"advertises":"http://127.0.0.1:1"`} {
+		if !strings.Contains(shares.String(), named) || strings.Contains(alone.String(), named) {
+			t.Errorf("%s is not where it belongs: %s, %s", named, &shares, &alone)
+		}
+	}
+}

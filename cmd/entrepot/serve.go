@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path"
 	"runtime/debug"
 	"time"
 
@@ -97,11 +98,17 @@ func (a *application) run(ctx context.Context, c Config) error {
 	return err
 }
 
-// announce says where the server listens, and to whom it is open.
+// announce says where the server listens and what it shares, and to whom it is open.
 func (a *application) announce(c Config, front net.Listener, operators []*operator) {
 	log := a.log.With("address", front.Addr().String())
 	for _, o := range operators {
 		log = log.With(o.name, o.listener.Addr().String())
+	}
+	if c.S3Bucket != "" {
+		log = log.With("bucket", path.Join(c.S3Bucket, c.S3Prefix))
+	}
+	if c.AdvertiseURL != "" {
+		log = log.With("advertises", string(c.AdvertiseURL))
 	}
 	log.Info("serving", "data", c.Data, "version", build().Version)
 	a.warn(c)
