@@ -1,7 +1,6 @@
 package metrics
 
 import (
-	"net/http"
 	"slices"
 	"time"
 
@@ -56,8 +55,7 @@ func NewFigures(h *HTTP, c *Cache, u *Upstream, since time.Time) func() proxy.Fi
 
 // isContent: the answer is a blob or a manifest, a part of one, or that the client has it.
 func isContent(k answerKey) bool {
-	return (k.route == proxy.KindBlob || k.route == proxy.KindManifest) &&
-		(k.status == http.StatusOK || k.status == http.StatusPartialContent || k.status == http.StatusNotModified)
+	return (k.route == proxy.KindBlob || k.route == proxy.KindManifest) && slices.Contains([]int{200, 206, 304}, k.status)
 }
 
 // value reads a counter, which cannot fail.

@@ -69,7 +69,9 @@ func tellUpstream(u *Upstream) {
 			for _, outcome := range []string{"200", "timeout", "failed", "canceled"} {
 				u.Requested(host, kind, outcome, time.Second)
 			}
-			u.Received(host, kind, 1)
+			if kind != upstream.KindToken && kind != upstream.KindPing { // whose bodies are not counted
+				u.Received(host, kind, 1)
+			}
 			u.Retried(host, kind)
 		}
 		for _, account := range []string{upstream.AccountAnonymous, upstream.AccountCredential} {
