@@ -86,6 +86,7 @@ func promtool(t *testing.T, dir, input string, args ...string) (string, error) {
 }
 
 func TestPrometheusTakesWhatIsShipped(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(server.Root(), "deploy", "prometheus")
 	for _, args := range [][]string{{"check", "config", "prometheus.yml"}, {"check", "rules", "alerts.yml"}, {"test", "rules", "alerts_test.yml"}} {
 		if out, err := promtool(t, dir, "", args...); err != nil || strings.Contains(out, "duplicate") {
@@ -151,8 +152,10 @@ func TestEveryAlertHasACaseInWhichItFiresAndOneInWhichItDoesNot(t *testing.T) {
 
 // The cases are only worth something if they fail where a rule never fires, or always.
 func TestTheCasesNoticeRulesThatAreWrong(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ name, expr string }{{"never", "vector(1) > 2"}, {"always", "vector(1)"}} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			all := read[map[string]any](t, shipped(t, "deploy/prometheus/alerts.yml"))
 			for _, g := range all["groups"].([]any) {
 				for _, r := range g.(map[string]any)["rules"].([]any) {

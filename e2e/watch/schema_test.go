@@ -37,6 +37,7 @@ var mistakes = []struct{ name, old, new string }{
 
 // A board is written into a program as a literal: then TypeScript looks for fields that a type does not have, too.
 func TestBoardsAreWhatGrafanasTypesSay(t *testing.T) {
+	t.Parallel()
 	dir := compilation(t)
 	write := func(name, text string) {
 		program := "import type { Board, Grafanas } from \"./board\";\nexport const board: Board = " + text + ";\nexport const grafanas: Grafanas = board;\n"
