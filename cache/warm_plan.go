@@ -218,7 +218,7 @@ type warmContent struct {
 
 func (c *warmContent) blobs() []warmNamed {
 	var all []warmNamed
-	if c.Config != nil {
+	if c.Config != nil && c.Config.Digest != "" {
 		all = append(all, warmNamed{"config", *c.Config})
 	}
 	for _, d := range slices.Concat(c.Layers, c.Blobs) {

@@ -34,7 +34,12 @@ func dialServer(data string) *client {
 
 // do gives the body of a good answer; the caller closes it. errNoServer where nobody listens.
 func (c *client) do(ctx context.Context, method, path string, query url.Values) (io.ReadCloser, error) {
-	request, err := http.NewRequestWithContext(ctx, method, "http://entrepot"+path+"?"+query.Encode(), nil)
+	return c.send(ctx, method, path, query, nil)
+}
+
+// send is do with a body, which may be nil.
+func (c *client) send(ctx context.Context, method, path string, query url.Values, body io.Reader) (io.ReadCloser, error) {
+	request, err := http.NewRequestWithContext(ctx, method, "http://entrepot"+path+"?"+query.Encode(), body)
 	if err != nil {
 		return nil, err
 	}

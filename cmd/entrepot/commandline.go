@@ -36,7 +36,7 @@ func commandLine(in invocation, began *bool) *cobra.Command {
 		root.AddCommand(commands...)
 	}
 	add(groupServer, serveCommand(in), configCommand(in), healthcheckCommand(in))
-	add(groupContents, lsCommand(in), purgeCommand(in), gcCommand(in), verifyCommand(in))
+	add(groupContents, lsCommand(in), warmCommand(in), purgeCommand(in), gcCommand(in), verifyCommand(in))
 	add(groupAccess, htpasswdCommand(in), robotCommand(in), policyCommand(in))
 	add(groupClients, clientConfigCommand(in), completionCommand(in))
 	add("", versionCommand(in), exitCodesTopic(), variablesTopic(in))

@@ -45,6 +45,7 @@ func (a *application) serveOperators(c Config, registry prometheus.Gatherer) {
 	addProfiling(control)
 	addControl(control, a.stored.contents(c))
 	addUpkeep(control, a.upkeep)
+	addWarming(control, a.upkeep, a.warmer(c))
 	addRobots(control, a.guard)
 	a.control = control
 	if c.AdminListen.Off() {

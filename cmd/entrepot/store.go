@@ -215,13 +215,18 @@ func offline(c Config, errs io.Writer, do func(*stored) error) error {
 	}
 	c.DiskSize, c.MinFree, c.MemorySize, c.Prefetch = DiskSize{Size: math.MaxInt64 / 2}, 0, 0, false
 	s, err := openStored(c, unseenCounts(), newLogger(c, errs))
+	if err != nil {
+		return whoseDirectory(c, err)
+	}
+	return errors.Join(do(s), s.close())
+}
+
+// whoseDirectory adds what to do where somebody has the data directory, whom no command has reached.
+func whoseDirectory(c Config, err error) error {
 	if errors.Is(err, disk.ErrInUse) {
 		return errors.Join(err, fmt.Errorf("if that is a server: nothing answers on its socket %s, and starting it again makes that anew", socketPath(c.Data)))
 	}
-	if err != nil {
-		return err
-	}
-	return errors.Join(do(s), s.close())
+	return err
 }
 
 // contents is what commands look at.

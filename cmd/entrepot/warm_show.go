@@ -1,0 +1,154 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+	"golang.org/x/term"
+	"golang.org/x/time/rate"
+
+	"github.com/entrepot/entrepot/cache"
+)
+
+const (
+	warmLines  = 10 * time.Second // between two lines of progress, where there is no terminal
+	mostListed = 10               // missing parts of an image, for people; JSON has them all
+)
+
+// warming shows how far it is, on the standard error.
+type warming struct {
+	tell func(warmState)
+	end  func()
+}
+
+// showWarming draws bars on a terminal, and writes lines elsewhere.
+func (in invocation) showWarming() warming {
+	if f, ok := in.errs.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		return drawWarming(f)
+	}
+	return printWarming(in.errs)
+}
+
+func printWarming(w io.Writer) warming {
+	sometimes := &rate.Sometimes{First: 1, Interval: warmLines}
+	said := 0
+	return warming{end: func() {}, tell: func(s warmState) {
+		for ; said < len(s.Notes); said++ {
+			fmt.Fprintln(w, "entrepot: "+s.Notes[said])
+		}
+		if s.Known == 0 {
+			return
+		}
+		sometimes.Do(func() {
+			fmt.Fprintf(w, "looked through images: %d of %d; have %s of %s\n", s.Known, s.Images, size(s.Have), size(s.Bytes))
+		})
+	}}
+}
+
+// drawWarming draws a bar for everything and one for each image that is fetched.
+func drawWarming(w io.Writer) warming {
+	p := mpb.New(mpb.WithOutput(w), mpb.WithWidth(40))
+	bars := map[string]*mpb.Bar{}
+	all := newBar(p, "looking through images")
+	said := 0
+	return warming{
+		tell: func(s warmState) {
+			for ; said < len(s.Notes); said++ {
+				fmt.Fprintln(p, "entrepot: "+s.Notes[said])
+			}
+			all.SetTotal(max(s.Bytes, 1), false)
+			all.SetCurrent(s.Have)
+			current := map[string]bool{}
+			for _, now := range s.Current {
+				current[now.Image] = true
+				if bars[now.Image] == nil {
+					bars[now.Image] = newBar(p, now.Image)
+				}
+				bars[now.Image].SetTotal(max(now.Bytes, 1), false)
+				bars[now.Image].SetCurrent(now.Have)
+			}
+			for image, bar := range bars {
+				if !current[image] {
+					bar.Abort(true)
+					delete(bars, image)
+				}
+			}
+		},
+		end: func() {
+			for _, bar := range bars {
+				bar.Abort(true)
+			}
+			all.Abort(true)
+			p.Wait()
+		},
+	}
+}
+
+func newBar(p *mpb.Progress, name string) *mpb.Bar {
+	return p.AddBar(0, mpb.PrependDecorators(decor.Name(name, decor.WCSyncSpaceR)), mpb.AppendDecorators(decor.CountersKibiByte("% .1f of % .1f")))
+}
+
+// reportWarmed prints what came of each image. That not all are complete is an error.
+func (in invocation) reportWarmed(reports []cache.WarmReport, asJSON bool) error {
+	incomplete := 0
+	for _, r := range reports {
+		if r.Status != cache.WarmComplete {
+			incomplete++
+		}
+	}
+	show := in.printWarmed
+	if asJSON {
+		show = func(r []cache.WarmReport) error { return printJSON(in, r...) }
+	}
+	err := show(reports)
+	if incomplete > 0 {
+		err = errors.Join(err, fmt.Errorf("warm: %d of %d images are not complete; what came stays, and the same command fetches the rest", incomplete, len(reports)))
+	}
+	return err
+}
+
+func (in invocation) printWarmed(reports []cache.WarmReport) error {
+	for _, r := range reports {
+		line := fmt.Sprintf("%-10s  %s  %s in %d manifests and blobs", r.Status, r.Image, size(r.Bytes), len(r.Complete))
+		if r.Note != "" {
+			line += "; " + r.Note
+		}
+		if len(r.Skipped) > 0 {
+			line += fmt.Sprintf("; skipped layers that registries do not distribute: %d", len(r.Skipped))
+		}
+		if _, err := fmt.Fprintln(in.out, line); err != nil {
+			return err
+		}
+		for i, part := range r.Missing {
+			if i == mostListed {
+				fmt.Fprintf(in.out, "  and %d more: --json lists them\n", len(r.Missing)-i)
+				break
+			}
+			fmt.Fprintln(in.out, "  missing "+described(part))
+		}
+	}
+	return nil
+}
+
+// described says what a part is, as far as that is known, and why it is not here.
+func described(p cache.WarmPart) string {
+	text := p.What
+	if p.Name != "" {
+		text += " " + p.Name
+	}
+	if p.Digest != "" {
+		text += " " + string(p.Digest)
+	}
+	if p.Size > 0 {
+		text += " (" + size(p.Size) + ")"
+	}
+	return text + ": " + p.Why
+}
+
+func size(n int64) string { return humanize.IBytes(uint64(max(0, n))) }
