@@ -48,6 +48,14 @@ func (in invocation) completing(places ...suggest) cobra.CompletionFunc {
 	}
 }
 
+// unspaced lets what is suggested be typed on: a tag may follow a repository.
+func unspaced(suggest cobra.CompletionFunc) cobra.CompletionFunc {
+	return func(c *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+		words, directive := suggest(c, args, typed)
+		return words, directive | cobra.ShellCompDirectiveNoSpace
+	}
+}
+
 // withoutShells takes away what the scripts of the shells set for cobra, and what is no variable of ours.
 func withoutShells(environment map[string]string) map[string]string {
 	rest := maps.Clone(environment)
@@ -56,53 +64,26 @@ func withoutShells(environment map[string]string) map[string]string {
 	return rest
 }
 
-// listed is what the running server lists of a repository, or of all, as far as it comes in time.
-func (c Config) listed(ctx context.Context, repository string) (entries []entry) {
-	body, err := dialServer(c.Data).do(ctx, http.MethodGet, "/cached", url.Values{"repository": {repository}})
+// suggestRepositories suggests what the running server has, cached or hosted.
+func suggestRepositories(ctx context.Context, c Config, typed string) []string {
+	return c.suggested(ctx, "/suggestions/repositories", typed)
+}
+
+// suggestCached suggests what it can purge: repositories and, once a colon is typed, the tags of one.
+func suggestCached(ctx context.Context, c Config, typed string) []string {
+	return c.suggested(ctx, "/suggestions/cached", typed)
+}
+
+func (c Config) suggested(ctx context.Context, path, typed string) (words []string) {
+	body, err := dialServer(c.Data).do(ctx, http.MethodGet, path, url.Values{"typed": {typed}})
 	if err != nil {
 		return nil
 	}
 	defer body.Close()
-	for e, err := range decodeEntries(body) {
-		if err != nil {
-			break
-		}
-		entries = append(entries, e)
+	if json.NewDecoder(body).Decode(&words) != nil {
+		return nil
 	}
-	return entries
-}
-
-// suggestRepositories suggests what ls lists.
-func suggestRepositories(ctx context.Context, c Config, _ string) (names []string) {
-	for _, e := range c.listed(ctx, "") {
-		if len(names) == 0 || names[len(names)-1] != e.Repository {
-			names = append(names, e.Repository)
-		}
-	}
-	return names
-}
-
-// suggestCached suggests the repositories that are cached and, once a colon is typed, the tags of one.
-func suggestCached(ctx context.Context, c Config, typed string) (names []string) {
-	repository, _, tagged := cutTag(typed)
-	for _, e := range c.listed(ctx, repository) {
-		switch {
-		case e.Hosted:
-		case tagged:
-			names = append(names, repository+":"+e.Tag)
-		default:
-			names = append(names, e.Repository)
-		}
-	}
-	return names
-}
-
-// cutTag cuts where a tag begins. Without a tag there is no repository to ask for yet either.
-func cutTag(typed string) (repository, tag string, found bool) {
-	if colon := strings.LastIndexByte(typed, ':'); colon > strings.LastIndexByte(typed, '/') {
-		return typed[:colon], typed[colon+1:], true
-	}
-	return "", "", false
+	return words
 }
 
 // suggestRobots suggests the names of the running server's robots.

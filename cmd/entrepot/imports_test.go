@@ -38,6 +38,7 @@ var homes = []struct {
 	{"github.com/dgraph-io/ristretto", "the memory tier is the cache's own affair", []string{"cache"}},
 	{"github.com/prometheus", "packages tell events; only metrics gives them names", []string{"metrics", "cmd/entrepot"}},
 	{"github.com/caarlos0/env", "configuration is read once, at the edge, and handed on as plain options", []string{"cmd/entrepot"}},
+	{"github.com/spf13/cobra", "what can be typed is the affair of the program, and not of what it calls", []string{"cmd/entrepot"}},
 	{"github.com/aws/", "clouds are reached from one place each", []string{"proxy/upstream", "storage/s3"}},
 	{"net/http", "the cache, the hosted repositories and the stores of files and memory know no HTTP", []string{"proxy", "proxy/replica", "proxy/upstream", "storage/s3", "cmd/entrepot"}},
 }

@@ -25,7 +25,7 @@ is not touched: registry clients delete that.`,
 	}
 	asJSON := jsonFlag(c)
 	c.RunE = in.configured(func(ctx context.Context, c Config, args []string) error { return in.purge(ctx, c, args[0], *asJSON) })
-	c.ValidArgsFunction = in.completing(suggestCached)
+	c.ValidArgsFunction = unspaced(in.completing(suggestCached))
 	return c
 }
 

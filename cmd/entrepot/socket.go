@@ -43,8 +43,9 @@ func listenSocket(data string) (net.Listener, error) {
 	return l, nil
 }
 
-// addControl adds what the commands ls and purge ask of a running server.
+// addControl adds what the commands ls and purge, and shells that complete them, ask of a running server.
 func addControl(mux *http.ServeMux, cached contents) {
+	addSuggestions(mux, cached)
 	mux.HandleFunc("GET /cached", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/jsonl")
 		lines := json.NewEncoder(w)
