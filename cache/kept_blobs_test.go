@@ -214,15 +214,18 @@ func TestLookingAtABlobIsNoUse(t *testing.T) {
 		defer c.disk.mu.Unlock()
 		return int(c.disk.index[d].hits)
 	}
+	c.seen.records.write(t.Context(), c.seen.writes(nginx, d, seenRecord{Size: 1000})...)
 	before := hits()
 	for range 10 {
-		c.wantKept(t, "kept", Repo{}, b, true)
+		c.wantKept(t, "kept", nginx, b, true)
 		c.wantPresence(t, "kept", d, 1000, 1000)
 		c.Fills()
 	}
 	c.memory.settle()
-	if _, ok := c.memory.Blob(d); ok || hits() != before {
-		t.Errorf("in memory: %v; %d uses, was %d", ok, hits(), before)
+	_, blob := c.memory.Blob(d)
+	_, seen := c.memory.seen(nginx, d)
+	if blob || seen || hits() != before {
+		t.Errorf("in memory: blob %v, seen %v; %d uses, was %d", blob, seen, hits(), before)
 	}
 }
 
