@@ -218,7 +218,7 @@ func filesBelow(t *testing.T, dir string) map[string]string {
 func TestCVE_2025_59345_CVE_2026_24124_CVE_2026_49254_ClientsReachNothingOfTheAdmin(t *testing.T) {
 	data := t.TempDir()
 	r := start(t, "DATA="+data, "HTPASSWD="+usersFile(t, "alice"))
-	for _, path := range []string{"/metrics", "/healthz", "/readyz", "/debug/pprof/", "/debug/pprof/heap", "/cached", "/gc", "/verify", "/robots", "/robots/ci", "/policy", "/"} {
+	for _, path := range []string{"/metrics", "/healthz", "/readyz", "/debug/pprof/", "/debug/pprof/heap", "/cached", "/gc", "/verify", "/robots", "/robots/ci", "/policy", "/metrics/"} {
 		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete, http.MethodPut} {
 			request, err := http.NewRequest(method, r.url+path, nil)
 			if err != nil {
