@@ -16,9 +16,10 @@ import (
 type warmRole int
 
 const (
-	warmAsked    warmRole = iota // the image itself
-	warmChild                    // a platform of it
-	warmAttached                 // refers to it; what refers to that in turn is not looked for
+	warmAsked     warmRole = iota // the image itself
+	warmChild                     // a platform of it
+	warmStatement                 // attests to a platform: dockerd 29 asks for its referrers with each pull, and fails without an answer
+	warmAttached                  // refers to it; what refers to that in turn is not looked for
 )
 
 // What buildkit says of the manifests that it puts beside those of platforms.
@@ -99,12 +100,14 @@ func (r *warmRun) look(ctx context.Context, p *warmPlan, man *Manifest, role war
 	for _, child := range chosen {
 		role := max(role, warmChild)
 		if child.Annotations[attestationType] != "" {
-			role = warmAttached
+			role = max(role, warmStatement)
 		}
 		r.follow(ctx, p, child, role, all)
 	}
-	if r.o.Referrers && role != warmAttached {
+	if role == warmStatement || r.o.Referrers && role < warmStatement {
 		all.Go(func() { r.referrers(ctx, p, man.Digest, all) })
+	}
+	if r.o.Referrers && role < warmStatement {
 		for _, suffix := range signatureTags {
 			all.Go(func() { r.signature(ctx, p, strings.Replace(string(man.Digest), ":", "-", 1)+suffix, all) })
 		}
@@ -122,11 +125,14 @@ func (r *warmRun) follow(ctx context.Context, p *warmPlan, d Descriptor, role wa
 	})
 }
 
-// referrers goes on with what refers to a manifest.
+// referrers has the list of what refers to a manifest kept, and goes on with that if it is wanted.
 func (r *warmRun) referrers(ctx context.Context, p *warmPlan, d digest.Digest, all *sync.WaitGroup) {
 	index, err := r.listReferrers(ctx, p.image.From, d)
 	if err != nil {
 		p.miss(WarmPart{What: "referrers", Digest: d, Why: err.Error()})
+		return
+	}
+	if !r.o.Referrers {
 		return
 	}
 	for _, found := range index.Manifests {

@@ -171,8 +171,10 @@ func TestWarmedImagesNeedNoUpstream(t *testing.T) {
 			t.Errorf("blob of %d bytes without upstream: %v", len(b), err)
 		}
 	}
-	if refs, _, err := g.manifests().Referrers(t.Context(), g, index.Digest); err != nil || len(refs.Manifests) != 1 {
-		t.Errorf("referrers without upstream: %+v, %v", refs, err)
+	for d, want := range map[digest.Digest]int{index.Digest: 1, manifests[0].Digest: 1, manifests[1].Digest: 0, manifests[2].Digest: 0, manifests[3].Digest: 0} {
+		if refs, _, err := g.manifests().Referrers(t.Context(), g, d); err != nil || len(refs.Manifests) != want {
+			t.Errorf("referrers without upstream: %+v, %v", refs, err)
+		}
 	}
 	wantStatus(t, g.warm(WarmOptions{Referrers: true}, "1")[0], WarmIncomplete, ".att", "unavailable") // tags that are not there cannot be known of
 	wantStatus(t, g.warm(WarmOptions{}, "1")[0], WarmComplete, "stale")
@@ -298,6 +300,25 @@ func TestWarmReportsWhatIsMissing(t *testing.T) {
 			wantStatus(t, g.warm(WarmOptions{}, ref)[0], c.status, c.says...)
 		})
 	}
+}
+
+// dockerd 29 asks what refers to attestations, wanted or not.
+func TestWarmAlwaysKnowsWhatRefersToAttestations(t *testing.T) {
+	g := newGallery(t)
+	_, manifests := g.multi("1")
+	attached := g.image("", 70, g.blob(71, 400))
+	g.referring[manifests[1].Digest] = []Descriptor{attached}
+	r := g.warm(WarmOptions{}, "1")[0]
+	wantStatus(t, r, WarmComplete)
+	if slices.Contains(r.Complete, attached.Digest) {
+		t.Error("what refers to it was fetched, which nobody wanted")
+	}
+	g.cut()
+	g.clock.advance(1 << 40)
+	if refs, _, err := g.manifests().Referrers(t.Context(), g, manifests[1].Digest); err != nil || len(refs.Manifests) != 1 {
+		t.Errorf("%+v, %v", refs, err)
+	}
+	wantStatus(t, g.warm(WarmOptions{}, "1")[0], WarmComplete, "stale")
 }
 
 // A tag of a signature that may not come in is not asked for.
