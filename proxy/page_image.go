@@ -65,7 +65,7 @@ func (c *call) fillImage(p *ui.Image, s shelf, m manifestHere) error {
 	}
 	p.Created, p.Platform, p.Config = config.created, config.platform, config.pairs
 	for i, layer := range d.layers[:min(len(d.layers), shownChildren)] {
-		row := ui.Layer{Digest: layer.Digest, MediaType: layer.MediaType, Size: layer.Size, Kept: s.kept(layer.Digest, layer.Size)}
+		row := ui.Layer{Digest: layer.Digest, MediaType: layer.MediaType, Size: layer.Size, Kept: s.kept(layer.Digest)}
 		if i < len(config.commands) {
 			row.Command = config.commands[i]
 		}
@@ -126,7 +126,7 @@ func keptOf(s shelf, d described) ui.Kept {
 	}
 	all, none := true, true
 	for _, part := range parts {
-		kept := s.kept(part.Digest, part.Size)
+		kept := s.kept(part.Digest)
 		all, none = all && kept == ui.KeptAll, none && kept == ui.KeptNone
 	}
 	switch {
