@@ -9,7 +9,7 @@ import (
 
 func TestAccessContainerd(t *testing.T) {
 	g := newGuarded(t, newPushImage(t, 93).Image)
-	c := newContainerd(t, g.mirror(), "docker.io")
+	c := newContainerd(t, g.mirror())
 	testAccess(t, g, ctrMember{c, g.ref(corpApp)}, tells{
 		notLoggedIn: "may require authorization", pushNotLoggedIn: "may require authorization",
 		wrongPassword: "may require authorization", removed: "may require authorization",

@@ -9,7 +9,7 @@ import (
 func TestAccessPodman(t *testing.T) {
 	g := newGuarded(t, newPushImage(t, 94).Image)
 	b := sandbox.New(t)
-	b.Env = append(b.Env, "CONTAINERS_REGISTRIES_CONF="+registriesConf(b, g.mirror()))
+	b.Env = append(b.Env, "CONTAINERS_REGISTRIES_CONF="+registriesConf(t, b, g.mirror()))
 	testAccess(t, g, podmanMember{b, g.addr}, tells{
 		notLoggedIn: "to pull ", pushNotLoggedIn: "requested access to the resource is denied",
 		wrongPassword: "invalid username/password", removed: "the user name or the password is wrong",

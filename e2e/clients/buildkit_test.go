@@ -68,11 +68,7 @@ func newBuildkit(t *testing.T, m mirror) buildkit {
   [worker.oci.stargzSnapshotter]
     no_background_fetch = true
     noprefetch = true
-[registry."docker.io"]
-  mirrors = ["`+m.addr+`"]
-[registry."`+m.addr+`"]
-  http = true
-`)
+`+m.configFile(t, "buildkit", "/etc/buildkit/buildkitd.toml"))
 	ready := func() error { return b.Quiet("buildctl", "--addr", b.socket, "debug", "workers").Err }
 	b.Daemon(ready, "buildkitd", "--config", config)
 	return b

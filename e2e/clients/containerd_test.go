@@ -14,7 +14,7 @@ func TestContainerd(t *testing.T) {
 	hub := newUpstream(t, fakehub.Options{}, "docker.io", "library/app", 4)
 	gcr := newUpstream(t, fakehub.Options{TLS: true}, "gcr.io", "project/team/app", 5)
 	m := newMirror(t, hub, gcr)
-	c := newContainerd(t, m, "docker.io", "gcr.io")
+	c := newContainerd(t, m)
 	t.Run("docker.io", func(t *testing.T) { testPulls(t, c, m, hub, "not found") })
 	t.Run("gcr.io", func(t *testing.T) { testPulls(t, c, m, gcr, "not found") })
 }
@@ -25,15 +25,14 @@ type ctr struct {
 	socket, hosts string
 }
 
-func newContainerd(t *testing.T, m mirror, registries ...string) ctr {
+func newContainerd(t *testing.T, m mirror) ctr {
 	t.Helper()
 	b := sandbox.New(t, tools.Containerd(), tools.Runc())
 	c := ctr{b, b.Dir + "/containerd.sock", b.Dir + "/certs.d"}
-	for _, registry := range registries {
-		b.File("certs.d/"+registry+"/hosts.toml", `server = "https://`+registry+`"
-[host."http://`+m.addr+`"]
-  capabilities = ["pull", "resolve"]
-`)
+	for path, content := range m.configFiles(t, "containerd") {
+		if name, hosts := strings.CutPrefix(path, "/etc/containerd/certs.d/"); hosts {
+			b.File("certs.d/"+name, content)
+		}
 	}
 	config := b.File("containerd.toml", `version = 3
 root = "`+b.Dir+`/root"

@@ -25,7 +25,7 @@ func TestDistributionUpstream(t *testing.T) {
 		Env:       map[string]string{"TAG_TTL": "1ms", "DEFAULT_UPSTREAM": "none"},
 	})
 	m := mirror{newRelay(t, s.Addr), s}
-	c := newContainerd(t, m, "quay.io")
+	c := newContainerd(t, m)
 
 	pulls := func(t *testing.T) {
 		c.forget(t)

@@ -31,7 +31,7 @@ type docker struct{ *sandbox.Sandbox }
 
 func newDocker(t *testing.T, b *sandbox.Sandbox, m mirror, args ...string) docker {
 	t.Helper()
-	b.Dockerd(`{"registry-mirrors": ["http://`+m.addr+`"]}`, append([]string{"--bridge=none", "--iptables=false"}, args...)...)
+	b.Dockerd(m.configFile(t, "docker", "/etc/docker/daemon.json"), append([]string{"--bridge=none", "--iptables=false"}, args...)...)
 	return docker{b}
 }
 

@@ -1,6 +1,8 @@
 package clients
 
 import (
+	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/entrepot/entrepot/e2e/server"
@@ -30,4 +32,35 @@ func (m mirror) wantMoved(t *testing.T, img image) {
 	if moved := m.moved.Load(); moved < img.Size() {
 		t.Errorf("the client took %d bytes from the server; the image's blobs are %d", moved, img.Size())
 	}
+}
+
+// configFiles gives the files, by their paths, that client-config prints for a client of the mirror. What people are told to
+// write is what these tests prove.
+func (m mirror) configFiles(t *testing.T, client string) map[string]string {
+	t.Helper()
+	out, code := m.server.Run("client-config", client, "--url", "http://"+m.addr, "--json")
+	if code != 0 {
+		t.Fatalf("client-config %s: %d\n%s", client, code, out)
+	}
+	files := map[string]string{}
+	for line := range strings.Lines(out) {
+		var step struct{ Path, Content string }
+		if err := json.Unmarshal([]byte(line), &step); err != nil {
+			t.Fatalf("client-config %s: %v\n%s", client, err, out)
+		}
+		if step.Path != "" {
+			files[step.Path] = step.Content
+		}
+	}
+	return files
+}
+
+// configFile is the one of them with that path.
+func (m mirror) configFile(t *testing.T, client, path string) string {
+	t.Helper()
+	content := m.configFiles(t, client)[path]
+	if content == "" {
+		t.Fatalf("client-config %s has no %s", client, path)
+	}
+	return content
 }

@@ -14,27 +14,16 @@ func TestPodman(t *testing.T) {
 	gcr := newUpstream(t, fakehub.Options{}, "gcr.io", "project/app", 7)
 	m := newMirror(t, hub, gcr)
 	b := sandbox.New(t)
-	b.Env = append(b.Env, "CONTAINERS_REGISTRIES_CONF="+registriesConf(b, m))
+	b.Env = append(b.Env, "CONTAINERS_REGISTRIES_CONF="+registriesConf(t, b, m))
 	p := podman{b}
 	t.Run("docker.io", func(t *testing.T) { testPulls(t, p, m, hub, "registry-1.docker.io") })
 	t.Run("gcr.io", func(t *testing.T) { testPulls(t, p, m, gcr, "gcr.io") })
 }
 
-// registriesConf gives docker.io and gcr.io one mirror.
-func registriesConf(b *sandbox.Sandbox, m mirror) string {
-	return b.File("registries.conf", `
-[[registry]]
-location = "docker.io"
-[[registry.mirror]]
-location = "`+m.addr+`"
-insecure = true
-
-[[registry]]
-location = "gcr.io"
-[[registry.mirror]]
-location = "`+m.addr+`/gcr.io"
-insecure = true
-`)
+// registriesConf is what client-config prints for podman, in a file of the sandbox.
+func registriesConf(t *testing.T, b *sandbox.Sandbox, m mirror) string {
+	t.Helper()
+	return b.File("registries.conf", m.configFile(t, "podman", "/etc/containers/registries.conf.d/entrepot.conf"))
 }
 
 type podman struct{ *sandbox.Sandbox }

@@ -13,7 +13,7 @@ func TestSkopeo(t *testing.T) {
 	gcr := newUpstream(t, fakehub.Options{}, "gcr.io", "project/app", 9)
 	m := newMirror(t, hub, gcr)
 	b := sandbox.New(t)
-	s := skopeo{b, registriesConf(b, m)}
+	s := skopeo{b, registriesConf(t, b, m)}
 	t.Run("docker.io", func(t *testing.T) { testPulls(t, s, m, hub, "registry-1.docker.io") })
 	t.Run("gcr.io", func(t *testing.T) { testPulls(t, s, m, gcr, "gcr.io") })
 }
