@@ -49,8 +49,8 @@ func exitCodesTopic() *cobra.Command {
 		Long: strings.TrimSpace(`
 0  It is done.
 1  It failed, or the answer is no: policy check says that it is not allowed,
-   verify found damage in what was pushed, purge found nothing to forget,
-   healthcheck finds the server unwell or not there.
+   verify found damage in what was pushed, purge found nothing to forget, warm
+   did not get all of every image, healthcheck finds no server that is well.
 2  The arguments or the configuration are wrong: to try again changes nothing.
 
 Errors and progress are lines on the standard error, one for each mistake.
