@@ -87,10 +87,10 @@ type WarmNow struct {
 }
 
 // WarmImages fetches whole images, so that they can be pulled while their upstreams are out: manifests first, so that it is known how
-// much there is to fetch, then blobs. Fills that run are joined. Of an upstream that limits requests nothing more is asked;
-// what is here still counts. There is one report for each image, in their order; the error is that of ctx.
+// much there is to fetch, then blobs. Fills that run are joined. Of an upstream that limits our requests no more is asked;
+// what is here counts all the same. There is one report for each image, in their order; the error is that of ctx.
 func WarmImages(ctx context.Context, m *Manifests, c *Blobs, images []WarmImage, o WarmOptions) ([]WarmReport, error) {
-	r := &warmRun{manifests: m, blobs: c, o: o, slots: semaphore.NewWeighted(warmRequests), limits: map[string]error{},
+	r := &warmRun{manifests: m, blobs: c, o: o, slots: semaphore.NewWeighted(warmRequests), limits: map[warmLimit]error{},
 		wanted: map[blobName]*warmBlob{}}
 	for _, image := range images {
 		r.plans = append(r.plans, &warmPlan{image: image, known: map[digest.Digest]bool{}})
@@ -118,7 +118,7 @@ type warmRun struct {
 	slots     *semaphore.Weighted
 
 	mu     sync.Mutex
-	limits map[string]error // registries that limit our requests
+	limits map[warmLimit]error
 	notes  []string
 	known  int
 	wanted map[blobName]*warmBlob // all blobs of all images
@@ -174,24 +174,36 @@ func (r *warmRun) planAll(ctx context.Context) {
 	}
 }
 
-// limited gives the answer of a registry that limits our requests, once it has.
-func (r *warmRun) limited(registry string) error {
+// warmLimit is a registry that limits our requests: Docker Hub counts those for manifests, and none for blobs.
+type warmLimit struct {
+	registry string
+	blobs    bool
+}
+
+// limited is why a registry is not asked any more; nil while it is.
+func (r *warmRun) limited(registry string, blobs bool) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.limits[registry]
+	return r.limits[warmLimit{registry, blobs}]
 }
 
 // notice remembers that a registry limits our requests.
-func (r *warmRun) notice(registry string, err error) {
-	if cause(err) != CauseLimited || !IsOutage(err) {
+func (r *warmRun) notice(registry string, blobs bool, err error) {
+	if !IsOutage(err) || cause(err) != CauseLimited {
 		return
 	}
+	limit := warmLimit{registry, blobs}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.limits[registry] == nil {
-		r.limits[registry] = err
-		r.notes = append(r.notes, registry+" limits our requests; nothing more is asked of it. Run this again when the limit allows more; what is here stays, and credentials of that registry may have a higher limit.")
+	if r.limits[limit] != nil {
+		return
 	}
+	r.limits[limit] = fmt.Errorf("it was not asked for, since %s limits our requests", registry)
+	what := "manifests"
+	if blobs {
+		what = "blobs"
+	}
+	r.notes = append(r.notes, fmt.Sprintf("%s limits our requests: no more %s are asked of it. Run this again when the limit allows more, or give the server credentials of %[1]s with a higher limit; what is here stays.", registry, what))
 }
 
 func (r *warmRun) note(text string) {

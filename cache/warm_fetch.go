@@ -103,7 +103,7 @@ func (r *warmRun) fetchAll(ctx context.Context) {
 				return nil
 			}
 			err := r.fetch(ctx, w)
-			r.notice(w.name.Registry, err)
+			r.notice(w.name.Registry, true, err)
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			w.fill = nil
@@ -118,7 +118,7 @@ func (r *warmRun) fetchAll(ctx context.Context) {
 
 // fetch brings one blob here, unless it is here. Where upstream limits our requests, only that is looked at.
 func (r *warmRun) fetch(ctx context.Context, w *warmBlob) error {
-	if limit := r.limited(w.name.Registry); limit != nil {
+	if limit := r.limited(w.name.Registry, true); limit != nil {
 		if _, err := r.blobs.seen.get(ctx, w.name.Repo, w.name.digest); err != nil || !r.blobs.verified(w.name.digest) {
 			return limit
 		}

@@ -52,7 +52,7 @@ func (r *warmRun) manifest(ctx context.Context, p *warmPlan, ref string) (*Manif
 	}
 	defer r.slots.Release(1)
 	repo := p.image.From.Repo()
-	if limit := r.limited(repo.Registry); limit != nil {
+	if limit := r.limited(repo.Registry, false); limit != nil {
 		man, ok := r.manifests.here(ctx, repo, ref)
 		if !ok {
 			return nil, "", limit
@@ -60,7 +60,7 @@ func (r *warmRun) manifest(ctx context.Context, p *warmPlan, ref string) (*Manif
 		return man, "not checked, for " + repo.Registry + " limits our requests", nil
 	}
 	a, err := r.manifests.Get(ctx, p.image.From, ref)
-	r.notice(repo.Registry, err)
+	r.notice(repo.Registry, false, err)
 	return a.Manifest, a.Warning, err
 }
 
@@ -146,7 +146,7 @@ func (r *warmRun) listReferrers(ctx context.Context, from WarmSource, d digest.D
 	}
 	defer r.slots.Release(1)
 	registry := from.Repo().Registry
-	if limit := r.limited(registry); limit != nil {
+	if limit := r.limited(registry, false); limit != nil {
 		rec, err := r.manifests.knownReferrers(ctx, from.Repo(), d)
 		if err != nil {
 			return ocispec.Index{}, limit
@@ -154,7 +154,7 @@ func (r *warmRun) listReferrers(ctx context.Context, from WarmSource, d digest.D
 		return rec.Index, nil
 	}
 	index, _, err := r.manifests.Referrers(ctx, from, d)
-	r.notice(registry, err)
+	r.notice(registry, false, err)
 	return index, err
 }
 

@@ -213,27 +213,34 @@ func TestSamePlatform(t *testing.T) {
 	}
 }
 
-// Of a registry that limits our requests nothing more is asked; what is here counts.
+// Of a registry that limits our requests no more is asked. What is here counts, and blobs may still be had.
 func TestWarmStopsAtTheLimit(t *testing.T) {
 	g := newGallery(t)
-	g.image("here", 1, g.blob(2, 3000))
+	here, known := g.image("here", 1, g.blob(2, 3000)), g.image("known", 3, g.blob(4, 3000))
 	g.warm(WarmOptions{}, "here")
+	g.wantGet(g, "known", g.fakeManifests.manifests[known.Digest])
+	refs := []string{"0"}
 	for i := range 20 {
 		g.image(fmt.Sprint(i), uint64(100+i))
+		refs = append(refs, fmt.Sprint(i))
 	}
 	g.clock.advance(1 << 40)
 	g.fakeManifests.fail(outage(CauseLimited), outage(CauseLimited))
 	g.asked()
-	refs := []string{"0"}
-	for i := range 20 {
-		refs = append(refs, fmt.Sprint(i))
+	reports := g.warm(WarmOptions{}, append(refs, "here", string(here.Digest), "known")...)
+	for _, r := range reports[len(refs):] {
+		wantStatus(t, r, WarmComplete)
 	}
-	reports := g.warm(WarmOptions{}, append(refs, "here")...)
-	wantStatus(t, reports[len(refs)], WarmComplete)
-	wantStatus(t, reports[7], WarmIncomplete, "limited")
+	wantStatus(t, reports[7], WarmIncomplete, "limit")
 	if heads, gets := g.asked(); heads+gets > warmImages {
 		t.Errorf("asked %d times", heads+gets)
 	}
+
+	g.fakeManifests.fail(nil, nil)
+	g.origin.fail = func(int64, int64) error { return outage(CauseLimited) }
+	reports = g.warm(WarmOptions{}, append(refs, "here")...)
+	wantStatus(t, reports[len(refs)], WarmComplete)
+	wantStatus(t, reports[7], WarmIncomplete, `"config"`, "limits our requests")
 }
 
 func TestWarmReportsWhatIsMissing(t *testing.T) {
