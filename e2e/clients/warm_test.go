@@ -30,6 +30,13 @@ func TestWarm(t *testing.T) {
 	}
 	hub.wantOnce(t, hub.blobs)
 	gcr.wantOnce(t, gcr.tagged.Blobs())
+	hub.ResetCounters()
+	gcr.ResetCounters()
+	if out, code := m.server.Run("warm", "--file", list); code != 0 {
+		t.Fatalf("warm again: %d\n%s", code, out)
+	}
+	hub.wantNoContent(t)
+	gcr.wantNoContent(t)
 
 	hub.Down()
 	gcr.Down()
