@@ -63,7 +63,8 @@ type referrersRecord struct {
 func (r referrersRecord) valid() bool { return !r.Checked.IsZero() }
 
 // Referrers gives the index of what refers to a manifest, remembered as long as a tag. The text is that of a warning, empty
-// unless upstream is out and the answer stale.
+// unless upstream is out and the answer stale. Of a manifest that is here, an outage leaves an empty index with a warning: some
+// daemons ask with every pull, and would fail all of it.
 func (m *Manifests) Referrers(ctx context.Context, l Lister, d digest.Digest) (ocispec.Index, string, error) {
 	repo := l.Repo()
 	d = digest.Digest(strings.Clone(string(d)))
@@ -72,13 +73,23 @@ func (m *Manifests) Referrers(ctx context.Context, l Lister, d digest.Digest) (o
 		return old.Index, "", nil
 	}
 	rec, err := share(ctx, m.flights, flightKey("referrers", repo, string(d)), func(ctx context.Context) (referrersRecord, error) {
+		if oldErr == nil {
+			ctx = TryOnce(ctx)
+		}
 		return m.askReferrers(ctx, l, d)
 	})
-	if IsOutage(err) && oldErr == nil {
+	switch {
+	case !IsOutage(err):
+		return rec.Index, "", err
+	case oldErr == nil:
 		res := resolution{record: tagRecord{Checked: old.Checked}, outage: err}
 		return old.Index, m.warn(repo.Registry, res), nil
 	}
-	return rec.Index, "", err
+	if _, _, notHere := m.Kept(ctx, repo, string(d)); notHere != nil {
+		return ocispec.Index{}, "", err
+	}
+	m.o.Events.Stale(repo.Registry, string(cause(err)))
+	return ocispec.Index{}, warning(repo.Registry, err, "what refers to this is not known"), nil
 }
 
 func (m *Manifests) askReferrers(ctx context.Context, l Lister, d digest.Digest) (referrersRecord, error) {

@@ -116,6 +116,30 @@ func TestReferrers(t *testing.T) {
 	}
 }
 
+// Some daemons ask with every pull what refers to a manifest, and would fail a pull of which everything is here.
+func TestAnOutageLeavesNoReferrersOfWhatIsHere(t *testing.T) {
+	o := newOffice(t, 0)
+	up := newFakeManifests(nginx)
+	man := up.push("1", "one")
+	o.wantGet(up, "1", man)
+	l := &fakeLister{repo: nginx, err: outage(CauseTimeout)}
+	index, text, err := o.manifests.Referrers(t.Context(), l, man.Digest)
+	if err != nil || len(index.Manifests) != 0 || !strings.Contains(text, "not known") {
+		t.Errorf("%+v, %q, %v", index, text, err)
+	}
+	if got := o.events.count("docker.io", "timeout"); got != 1 {
+		t.Errorf("%d stale answers counted", got)
+	}
+	l.err, l.index = nil, ocispec.Index{Manifests: []Descriptor{{Digest: digest.FromString("1")}}}
+	if index, text, err = o.manifests.Referrers(t.Context(), l, man.Digest); err != nil || len(index.Manifests) != 1 || text != "" {
+		t.Errorf("after the outage: %+v, %q, %v", index, text, err)
+	}
+	l.repo, l.err = Repo{"docker.io", "library/other"}, outage(CauseTimeout)
+	if _, _, err := o.manifests.Referrers(t.Context(), l, man.Digest); !IsOutage(err) {
+		t.Errorf("of a repository that was not seen to have it: %v", err)
+	}
+}
+
 func TestNamesAreInTheOrderOfNames(t *testing.T) {
 	o := newOffice(t, 0)
 	all := []string{"a", "a-b", "a.b", "a/x", "a/x/y", "a0", "b"} // '-' and '.' sort before '/', in keys after '!'
