@@ -2,9 +2,11 @@ package cache
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"sync"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -17,6 +19,8 @@ const (
 	warmRequests = 8    // for manifests and lists at once
 	warmBlobs    = 4    // fetched at once
 	warmMost     = 2000 // manifests of one image, with what refers to it
+
+	warmSettle = 10 * time.Second
 )
 
 // WarmSource is one repository of an upstream, of which whole images can be fetched.
@@ -99,9 +103,7 @@ func WarmImages(ctx context.Context, m *Manifests, c *Blobs, images []WarmImage,
 	r.planAll(ctx)
 	r.measure()
 	r.fetchAll(ctx)
-	if err := m.records.Flush(ctx); err != nil {
-		r.note(fmt.Sprintf("what was learnt is not on disk yet: %v", err))
-	}
+	r.settle(ctx)
 	reports := make([]WarmReport, len(r.plans))
 	for i, p := range r.plans {
 		reports[i] = r.lookAgain(ctx, p)
@@ -180,6 +182,15 @@ type warmLimit struct {
 	blobs    bool
 }
 
+// settle waits until tags and manifests are on disk, though not for ever, also where somebody has had enough.
+func (r *warmRun) settle(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), warmSettle)
+	defer cancel()
+	if err := r.manifests.records.Flush(ctx); err != nil {
+		r.note(fmt.Sprintf("tags and manifests are not on disk yet: %v", err))
+	}
+}
+
 // limited is why a registry is not asked any more; nil while it is.
 func (r *warmRun) limited(registry string, blobs bool) error {
 	r.mu.Lock()
@@ -250,6 +261,8 @@ func (r *warmRun) why(ctx context.Context, name blobName) string {
 	switch {
 	case w.err != nil:
 		return w.err.Error()
+	case !w.done && errors.Is(context.Cause(ctx), context.Canceled):
+		return "it was not fetched any more"
 	case !w.done && ctx.Err() != nil:
 		return "it was not fetched any more: " + context.Cause(ctx).Error()
 	}
