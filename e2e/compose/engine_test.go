@@ -3,6 +3,8 @@
 package compose
 
 import (
+	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +21,7 @@ import (
 func TestComposeUp(t *testing.T) {
 	e := newEngine(t)
 	e.oneServer()
+	e.anotherArchitecture()
 	e.replicas()
 }
 
@@ -30,7 +33,7 @@ type engine struct {
 
 func newEngine(t *testing.T) *engine {
 	t.Helper()
-	e := &engine{t: t, Sandbox: sandbox.New(t, tools.Compose(), tools.Dockerd29(), tools.Containerd(), tools.Runc())}
+	e := &engine{t: t, Sandbox: sandbox.New(t, tools.Compose(), tools.Dockerd29(), tools.Containerd(), tools.Runc(), tools.Buildkit())}
 	plugins := filepath.Join(e.Dir, ".docker", "cli-plugins")
 	if err := os.MkdirAll(plugins, 0o755); err != nil {
 		t.Fatal(err)
@@ -38,8 +41,9 @@ func newEngine(t *testing.T) *engine {
 	if err := os.Symlink(e.program(tools.Compose(), "docker-compose"), filepath.Join(plugins, "docker-compose")); err != nil {
 		t.Fatal(err)
 	}
-	e.Env = append(e.Env, "DOCKER_MIN_API_VERSION=1.41") // Debian's docker command speaks no newer one
-	e.Dockerd("{}")
+	e.Env = append(e.Env, "DOCKER_MIN_API_VERSION=1.41", // Debian's docker command speaks no newer one
+		"NO_PROXY="+gateway)
+	e.Dockerd("{}", "--bridge", e.addBridge())
 	e.importImages()
 	return e
 }
@@ -57,16 +61,57 @@ func (e *engine) program(tool tools.Tool, name string) string {
 func (e *engine) importImages() {
 	e.t.Helper()
 	script := exec.Command("./base-images.sh")
-	script.Env = append(os.Environ(), e.DockerHost(), "VERSITYGW="+e.program(tools.Versitygw(), "versitygw"))
+	script.Env = append(os.Environ(), e.DockerHost(), "VERSITYGW="+e.program(tools.Versitygw(), "versitygw"), "COMPILED="+e.compiled())
 	if out, err := script.CombinedOutput(); err != nil {
 		e.t.Fatalf("make images: %v\n%s", err, out)
 	}
 }
 
-// gateway is this machine's address on the daemon's default bridge.
-func (e *engine) gateway() string {
+// compiled is a build cache that holds what the Dockerfile compiles and little else. It stays from run to run.
+func (e *engine) compiled() string {
 	e.t.Helper()
-	return strings.TrimSpace(e.Run("docker", "network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"))
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	dir := filepath.Join(cache, "entrepot-e2e", "compiled-for-images")
+	if size(dir) > 1<<30 { // of many runs; one needs a third of it
+		err = os.RemoveAll(dir)
+	}
+	build := exec.Command("go", "build", "-trimpath", "-o", os.DevNull, "./cmd/entrepot")
+	build.Dir = server.Root()
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false", "GOCACHE="+dir)
+	if out, failed := build.CombinedOutput(); err != nil || failed != nil {
+		e.t.Fatalf("build: %v %v\n%s", err, failed, out)
+	}
+	return dir
+}
+
+// size is what the files of a folder hold, as far as they can be seen.
+func size(dir string) (bytes int64) {
+	filepath.WalkDir(dir, func(_ string, entry fs.DirEntry, err error) error {
+		if err == nil {
+			if info, err := entry.Info(); err == nil {
+				bytes += info.Size()
+			}
+		}
+		return nil
+	})
+	return bytes
+}
+
+// gateway is this machine's address on the daemon's default network.
+const gateway = "10.87.54.1"
+
+// addBridge makes that network. It is not docker0: a daemon that is told to have no bridge takes that one away from others.
+func (e *engine) addBridge() (name string) {
+	e.t.Helper()
+	name = fmt.Sprintf("e2e-%d", os.Getpid())
+	e.Run("busybox", "ip", "link", "add", "name", name, "type", "bridge")
+	e.t.Cleanup(func() { e.Run("busybox", "ip", "link", "delete", name) })
+	e.Run("busybox", "ip", "addr", "add", gateway+"/24", "dev", name)
+	e.Run("busybox", "ip", "link", "set", name, "up")
+	return name
 }
 
 // pull brings an image that is not there any more.
@@ -79,17 +124,17 @@ func (e *engine) pull(ref string) {
 // project is one compose file, with what the test must change.
 type project struct {
 	*engine
-	name     string
-	file     string // below the checkout
-	override string // file
+	name  string
+	files []string // compose files
+	env   []string // files in place of the checkout's .env
 }
 
-func (e *engine) project(name, file, override string) *project {
-	return &project{e, name, file, e.File(name+".yml", override)}
+func (e *engine) project(name, file string) *project {
+	return &project{e, name, []string{filepath.Join(server.Root(), file)}, []string{os.DevNull}}
 }
 
 // up ends with the test; what the containers said is kept if it failed.
-func (p *project) up() {
+func (p *project) up(args ...string) {
 	p.t.Helper()
 	p.t.Cleanup(func() {
 		if p.t.Failed() {
@@ -97,7 +142,7 @@ func (p *project) up() {
 		}
 		p.compose("down", "--volumes", "--timeout", "5")
 	})
-	p.compose("up", "--detach")
+	p.compose(append([]string{"up", "--detach"}, args...)...)
 }
 
 func (p *project) compose(args ...string) string {
@@ -106,8 +151,22 @@ func (p *project) compose(args ...string) string {
 }
 
 func (p *project) arguments() []string {
-	files := []string{"--file", filepath.Join(server.Root(), p.file), "--file", p.override, "--env-file", os.DevNull} // whatever .env the checkout has
-	return append([]string{"compose", "--project-name", p.name}, files...)
+	args := []string{"compose", "--project-name", p.name}
+	for _, file := range p.files {
+		args = append(args, "--file", file)
+	}
+	for _, file := range p.env {
+		args = append(args, "--env-file", file)
+	}
+	return args
+}
+
+// fails runs a command that must fail, and say why.
+func (e *engine) fails(why, name string, args ...string) {
+	e.t.Helper()
+	if r := e.Try(name, args...); r.Err == nil || !strings.Contains(r.All, why) {
+		e.t.Errorf("%s %s: %v %s, want: %s", name, strings.Join(args, " "), r.Err, r.All, why)
+	}
 }
 
 // inspect gives a field of a service's container.
@@ -117,10 +176,12 @@ func (p *project) inspect(service, format string) string {
 	return strings.TrimSpace(p.Run("docker", "inspect", "--format", format, id))
 }
 
-// awaitHealthy polls the image's health check, which runs every few seconds.
-func (p *project) awaitHealthy(service string) {
+// awaitHealthy polls the health check, which runs every few seconds.
+func (p *project) awaitHealthy(services ...string) {
 	p.t.Helper()
-	p.await(service+" is healthy", func() bool { return p.inspect(service, "{{.State.Health.Status}}") == "healthy" })
+	for _, service := range services {
+		p.await(service+" is healthy", func() bool { return p.inspect(service, "{{.State.Health.Status}}") == "healthy" })
+	}
 }
 
 func (p *project) await(what string, holds func() bool) {

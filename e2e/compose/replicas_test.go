@@ -12,21 +12,19 @@ import (
 // is away.
 func (e *engine) replicas() {
 	t, addr := e.t, server.FreeAddr(e.t)
-	hub := fakehub.New(t, fakehub.Options{Addr: e.gateway() + ":0", NoAuth: true, NoRedirect: true})
+	hub := fakehub.New(t, fakehub.Options{Addr: gateway + ":0", NoAuth: true, NoRedirect: true})
 	for i := range 3 {
 		img := fakehub.NewImage(fakehub.Spec{Layers: []int64{3 << 20, 70_000}, Seed: 7_000_000 + uint64(i)})
 		hub.Repo("library/app").AddImage(img, fmt.Sprint(i))
 	}
 	upstream := fmt.Sprintf("{environment: {ENTREPOT_UPSTREAMS: 'docker.io=%s'}}", hub.URL())
-	p := e.project("replicas", "deploy/replicas/compose.yml", fmt.Sprintf(`services:
+	p := e.project("replicas", "deploy/replicas/compose.yml")
+	p.files = append(p.files, e.File("replicas.yml", fmt.Sprintf(`services:
   balancer: {ports: !override ["%s:5000"]}
   entrepot-1: %s
   entrepot-2: %s
-`, addr, upstream, upstream))
-
-	if r := p.Try("docker", append(p.arguments(), "config", "--quiet")...); r.Err == nil || !strings.Contains(r.All, "S3_SECRET_KEY is missing") {
-		t.Errorf("without a password of the S3 server: %v %s", r.Err, r.All)
-	}
+`, addr, upstream, upstream)))
+	p.fails("S3_SECRET_KEY is missing", "docker", append(p.arguments(), "config", "--quiet")...)
 	e.Env = append(e.Env, "S3_ACCESS_KEY=somebody", "S3_SECRET_KEY=not-a-default-31c7")
 	p.up()
 	p.awaitHealthy("balancer")
