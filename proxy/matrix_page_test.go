@@ -97,25 +97,21 @@ func TestListsOfThePageShowWhatTheCallerMayPull(t *testing.T) {
 			switch closed := path == "/ui/live" || path == "/ui/space"; {
 			case i.bad, closed && i.who == "":
 				want = 401
-			case i.narrow && strings.HasPrefix(path, "/ui/repositories"), i.narrow && path == "/":
+			case strings.HasSuffix(path, "?in=corp.example") && i.who == "":
+				want = 404 // strangers are not told of it
+			case i.narrow && path != "/" && path != "/ui/setup":
 				want = 403
-				if i.who == "" {
-					want = 401
-				}
-			}
-			if path == "/" && i.narrow || path == "/ui/repositories" && i.narrow {
-				want = got.StatusCode // a token of nothing sees nothing, which is judged below
 			}
 			if got.StatusCode != want {
 				t.Errorf("%s: GET %s: got %d, want %d", i.fact, path, got.StatusCode, want)
 			}
 			f.isPage(i.fact+": "+path, got)
 			for _, p := range places {
-				sees := got.StatusCode == 200 && p.may(i.who, 'p') && p.refused != "all" && !(p.lent && i.who == "")
+				sees := got.StatusCode == 200 && !i.narrow && p.may(i.who, 'p') && p.refused != "all" && !(p.lent && i.who == "")
 				if strings.Contains(got.body, p.home) && !sees {
 					t.Errorf("%s: %s shows %s", i.fact, path, p.home)
 				}
-				listed := path == "/ui/repositories" && p.exists && !i.narrow
+				listed := path == "/ui/repositories" && p.exists
 				if listed && sees && !strings.Contains(got.body, p.home) {
 					t.Errorf("%s: %s does not show %s", i.fact, path, p.home)
 				}

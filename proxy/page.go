@@ -51,6 +51,9 @@ func (c *call) webPage() error {
 	if name, ok := strings.CutPrefix(c.req.Ref, "/ui/assets/"); ok {
 		return c.asset(name)
 	}
+	if err := c.mustBeHere(); err != nil {
+		return err
+	}
 	release, err := c.reserve(c.server.pages, "too many pages are being made")
 	if err != nil {
 		return err
@@ -108,8 +111,7 @@ func (c *call) asset(name string) error {
 func (c *call) secure() {
 	c.set("Content-Security-Policy", ui.Policy)
 	c.set("X-Content-Type-Options", "nosniff")
-	c.set("Referrer-Policy", "no-referrer")
-	c.set("Cross-Origin-Opener-Policy", "same-origin")
+	c.set("Referrer-Policy", "same-origin") // browsers send the Origin of forms to nobody else then, and none at all with no-referrer
 	c.set("Cross-Origin-Resource-Policy", "same-origin")
 }
 
@@ -149,14 +151,35 @@ func (c *call) showFailure(e *Error) {
 	}
 }
 
-// mayKnow reports whether the reader is told how the server is: where there are users, those who have logged in.
-func (c *call) mayKnow() bool {
-	return !c.server.o.Access.Closed() || c.caller.Subject != access.Anonymous
+// mayKnow fails unless the reader is told how the server is: where there are users, those who have logged in.
+func (c *call) mayKnow(what string) error {
+	if err := c.caller.MayList(); err != nil {
+		return err
+	}
+	if c.server.o.Access.Closed() && c.caller.Subject == access.Anonymous {
+		return &access.Refusal{Reason: access.NotLoggedIn, Message: "to see " + what + ", log in first"}
+	}
+	return nil
 }
 
-// errLogIn is for pages that are not for everybody.
-func errLogIn(what string) error {
-	return &access.Refusal{Reason: access.NotLoggedIn, Message: "to see " + what + ", log in first"}
+// upstreams are those that the reader is told of. Strangers read no names of registries that they may pull nothing of.
+func (c *call) upstreams() (hosts []string) {
+	for _, host := range c.server.names.Upstreams {
+		stranger := c.server.o.Access.Closed() && c.caller.Subject == access.Anonymous
+		if !stranger || c.caller.Any(false) && !c.server.o.Registries[host].Private {
+			hosts = append(hosts, host)
+		}
+	}
+	return hosts
+}
+
+// mustBeHere fails where the page is asked for by a name that stands for an upstream: what it says of names would not hold there.
+func (c *call) mustBeHere() error {
+	registry, _, err := scope(c.server.names, "", view(c.ctx.Host()))
+	if err == nil && registry != "" {
+		err = &Error{Code: CodeUnsupported, Status: http.StatusNotFound, Message: "this name stands for " + registry + ", which has no page here; open the page by another name of this server"}
+	}
+	return err
 }
 
 // find gives the home of a repository that a page names, if the reader may see it. No upstream is asked: of a registry that

@@ -15,6 +15,9 @@ const deletePath = "/ui/delete"
 // deleteByPage does what a DELETE of a tag or manifest does, for a form of the page: name and ref. It leads back to the page
 // of the repository.
 func (c *call) deleteByPage() error {
+	if err := c.mustBeHere(); err != nil {
+		return err
+	}
 	if err := c.mustBeOwnForm(); err != nil {
 		return err
 	}

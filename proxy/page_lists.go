@@ -41,7 +41,7 @@ func (c *call) listing() (listing, error) {
 	return l, nil
 }
 
-func (c *call) places() []string { return append([]string{placeHosted}, c.server.names.Upstreams...) }
+func (c *call) places() []string { return append([]string{placeHosted}, c.upstreams()...) }
 
 // path is that of the page after the place and the name given.
 func (l listing) path(place, name string) string {
@@ -191,8 +191,9 @@ func (c *call) repositoryPage(name string) error {
 		Page: c.frame(name, "repositories"), Name: name, Hosted: home.Hosted, Bytes: -1,
 		Delete: c.mayDelete(home, !c.server.o.NoDelete.Tags),
 	}
-	if deleted := string(c.ctx.QueryArgs().Peek("deleted")); deleted != "" && len(deleted) <= longestParam {
-		p.Notice = "Deleted: " + deleted
+	deleted := Request{Kind: KindManifest, Name: name, Ref: string(c.ctx.QueryArgs().Peek("deleted"))}
+	if deleted.check() == nil { // a link can say anything
+		p.Notice = "Deleted: " + deleted.Ref
 	}
 	if usage, counted := c.server.o.Hosted.Usage().Repositories[home.Name]; counted && home.Hosted {
 		p.Bytes = usage.Bytes

@@ -13,7 +13,7 @@ const shownFills = 12
 
 func (c *call) overviewPage() error {
 	p := ui.Overview{Page: c.frame("Overview", "overview"), Default: c.server.names.Default}
-	if c.mayKnow() {
+	if c.mayKnow("") == nil {
 		live := c.live()
 		p.Live = &live
 		empty, err := c.nothingYet(live)
@@ -36,8 +36,8 @@ func (c *call) nothingYet(live ui.Live) (bool, error) {
 
 // livePart is what the script of the first page asks for again and again.
 func (c *call) livePart() error {
-	if !c.mayKnow() {
-		return errLogIn("how this server is")
+	if err := c.mayKnow("how this server is"); err != nil {
+		return err
 	}
 	live := c.live()
 	return c.show(func(w io.Writer) error { return c.server.ui.Live(w, live) })

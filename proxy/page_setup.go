@@ -14,9 +14,11 @@ func (c *call) setupPage() error {
 	if !slices.ContainsFunc(clients, func(k clientconfig.Client) bool { return k.Word == word }) {
 		word = clients[0].Word
 	}
-	steps, err := clientconfig.Config(word, clientconfig.Server{
-		URL: c.base(), Upstreams: c.server.names.Upstreams, Default: c.server.names.Default,
-	})
+	server := clientconfig.Server{URL: c.base(), Upstreams: c.upstreams()}
+	if slices.Contains(server.Upstreams, c.server.names.Default) {
+		server.Default = c.server.names.Default
+	}
+	steps, err := clientconfig.Config(word, server)
 	if err != nil {
 		return err
 	}

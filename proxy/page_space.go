@@ -28,8 +28,8 @@ type spaceCount struct {
 }
 
 func (c *call) spacePage() error {
-	if !c.mayKnow() {
-		return errLogIn("what takes how much space")
+	if err := c.mayKnow("what takes how much space"); err != nil {
+		return err
 	}
 	p := ui.Space{Page: c.frame("Space", "space"), Tiers: c.tiers(), Hosted: c.hostedUsage()}
 	var cached []cache.RepoSize

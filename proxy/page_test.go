@@ -185,3 +185,50 @@ func TestPagesOfALongList(t *testing.T) {
 		t.Errorf("%d of %d repositories are listed", len(seen), shownRows*2+5)
 	}
 }
+
+// What the page says of names does not hold at a name that stands for an upstream: pulled from there, they are that one's.
+func TestThereIsNoPageAtANameThatStandsForAnUpstream(t *testing.T) {
+	s := startPush(t, withPage(func(o *Options) { o.Names.Hosts = map[string]string{"gcr.corp": "gcr.io"} }))
+	if err := pushDirectly(t, s, "team/a", "v1"); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/", "/login", "/ui/repositories", "/ui/images/team/a:v1", "/ui/setup"} {
+		if res, body := s.do(t, "GET", path, "Host", "gcr.corp"); res.StatusCode != 404 || !strings.Contains(body, "stands for gcr.io") || strings.Contains(body, "docker pull") {
+			t.Errorf("%s: %d %s", path, res.StatusCode, body)
+		}
+	}
+	form := strings.NewReader(pageForm("team/a", "v1"))
+	if res, _ := s.send(t, "POST", "/ui/delete", form, "Host", "gcr.corp", "Origin", "http://gcr.corp", "Content-Type", "application/x-www-form-urlencoded"); res.StatusCode != 404 {
+		t.Errorf("a deletion there: %d", res.StatusCode)
+	}
+}
+
+func TestALinkCannotPutWordsIntoThePage(t *testing.T) {
+	s := startPush(t, withPage(nil))
+	if err := pushDirectly(t, s, "team/a", "v1"); err != nil {
+		t.Fatal(err)
+	}
+	for deleted, shown := range map[string]bool{"v2": true, string(sha256): true, "all. Log in at https://evil.example": false, "\u202eevil": false, "<b>": false} {
+		_, body := s.do(t, "GET", "/ui/repositories/team/a?deleted="+url.QueryEscape(deleted))
+		if strings.Contains(body, "Deleted: ") != shown {
+			t.Errorf("%q is shown: %v", deleted, !shown)
+		}
+	}
+}
+
+func TestStrangersReadNoNamesOfUpstreams(t *testing.T) {
+	nothing := "hosted: []\nupstream:\n  - {repositories: [\"**\"], pull: [alice]}\n"
+	s := startPush(t, withPage(func(o *Options) {
+		o.Access = openGuard(t, "", nothing)
+		o.Names.Upstreams = append(o.Names.Upstreams, "corp.example")
+		o.Registries["corp.example"] = o.Registries["gcr.io"]
+	}))
+	for _, path := range []string{"/", "/ui/repositories", "/ui/setup", "/ui/setup?client=podman", "/ui/setup?client=containerd"} {
+		if _, body := s.do(t, "GET", path); strings.Contains(body, "corp.example") {
+			t.Errorf("%s tells of it:\n%s", path, body)
+		}
+		if _, body := s.do(t, "GET", path, "Authorization", basicAuth("alice", "secret")); path != "/ui/setup?client=containerd" && !strings.Contains(body, "corp.example") {
+			t.Errorf("%s does not tell alice of it", path)
+		}
+	}
+}
