@@ -65,7 +65,6 @@ func TestHostileTextStaysText(t *testing.T) {
 			"index":        func(w io.Writer) error { return u.Image(w, poisoned(indexValues(), text)) },
 			"space":        func(w io.Writer) error { return u.Space(w, poisoned(spaceValues(), text)) },
 			"setup":        func(w io.Writer) error { return u.Setup(w, poisoned(setupValues(), text)) },
-			"login":        func(w io.Writer) error { return u.Login(w, poisoned(loginValues(), text)) },
 			"failure":      func(w io.Writer) error { return u.Failure(w, poisoned(failureValues(), text)) },
 		} {
 			t.Run(fmt.Sprintf("%s/%q", name, text), func(t *testing.T) {

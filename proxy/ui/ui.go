@@ -23,7 +23,6 @@ const (
 	imagePage        = "image.html"
 	spacePage        = "space.html"
 	setupPage        = "setup.html"
-	loginPage        = "login.html"
 	failurePage      = "failure.html"
 )
 
@@ -44,7 +43,7 @@ func New(now func() time.Time) (*UI, error) {
 		return nil, fmt.Errorf("templates of the page: %w", err)
 	}
 	u := &UI{pages: map[string]*template.Template{}, assets: assets}
-	for _, name := range []string{overviewPage, repositoriesPage, repositoryPage, imagePage, spacePage, setupPage, loginPage, failurePage} {
+	for _, name := range []string{overviewPage, repositoriesPage, repositoryPage, imagePage, spacePage, setupPage, failurePage} {
 		page, err := common.Clone()
 		if err != nil {
 			return nil, fmt.Errorf("templates of the page: %w", err)
@@ -87,9 +86,6 @@ func (u *UI) Space(w io.Writer, p Space) error { return u.render(w, spacePage, "
 
 // Setup renders how a client is made to use the server.
 func (u *UI) Setup(w io.Writer, p Setup) error { return u.render(w, setupPage, "layout", p) }
-
-// Login renders what follows a login.
-func (u *UI) Login(w io.Writer, p Login) error { return u.render(w, loginPage, "layout", p) }
 
 // Failure renders why a page is not shown, and what can be done.
 func (u *UI) Failure(w io.Writer, p Failure) error { return u.render(w, failurePage, "layout", p) }

@@ -56,7 +56,6 @@ func pages(u *UI) map[string]func(io.Writer) error {
 		"space-counting":     func(w io.Writer) error { return u.Space(w, counting) },
 		"space-hidden":       func(w io.Writer) error { return u.Space(w, hiddenSpace) },
 		"setup":              func(w io.Writer) error { return u.Setup(w, setupValues()) },
-		"login":              func(w io.Writer) error { return u.Login(w, loginValues()) },
 		"failure-missing":    func(w io.Writer) error { return u.Failure(w, failureValues()) },
 		"failure-forbidden":  func(w io.Writer) error { return u.Failure(w, forbidden) },
 		"failure-broken":     func(w io.Writer) error { return u.Failure(w, broken) },

@@ -141,12 +141,6 @@ func setupValues() Setup {
 		}}
 }
 
-func loginValues() Login {
-	l := Login{pageAt("Logged in", "")}
-	l.User, l.Login = "ann", false
-	return l
-}
-
 func failureValues() Failure {
 	return Failure{Page: pageAt("Not found", ""), Status: 404, Message: "There is no tag v9 in team/app."}
 }

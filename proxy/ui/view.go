@@ -220,9 +220,6 @@ type Step struct {
 	Content string
 }
 
-// Login is what follows a login that was right: Page.User is who it was.
-type Login struct{ Page }
-
 // Failure is a page that could not be shown.
 type Failure struct {
 	Page
