@@ -11,7 +11,7 @@ import (
 
 // ClientPackages are the Debian packages of the clients that the tests drive and of what they run on.
 func ClientPackages() []string {
-	return []string{"docker.io", "containerd", "runc", "iptables", "podman", "skopeo", "buildah", "busybox-static", "ca-certificates", "haproxy", "prometheus"}
+	return []string{"docker.io", "containerd", "runc", "iptables", "podman", "skopeo", "buildah", "busybox-static", "ca-certificates", "haproxy", "prometheus", "chromium", "fonts-dejavu-core"}
 }
 
 // Debian installs those of the packages that are missing. It asks no package manager when all are there.
