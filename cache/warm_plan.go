@@ -35,7 +35,7 @@ var signatureTags = []string{".sig", ".att", ".sbom"}
 func (r *warmRun) plan(ctx context.Context, p *warmPlan) {
 	man, warning, err := r.manifest(ctx, p, p.image.Ref)
 	if err != nil {
-		p.miss(WarmPart{What: "image", Name: p.image.Ref, Why: err.Error()})
+		p.miss(WarmPart{What: "image", Why: err.Error()})
 		return
 	}
 	p.root, p.note = man.Digest, warning

@@ -251,7 +251,7 @@ func TestWarmReportsWhatIsMissing(t *testing.T) {
 		status WarmStatus
 		says   []string
 	}{
-		{"a tag that is not there", nil, func(g *gallery) string { return "none" }, WarmIncomplete, []string{`"image"`, "none: not found"}},
+		{"a tag that is not there", nil, func(g *gallery) string { return "none" }, WarmIncomplete, []string{`"image"`, "not found"}},
 		{"a blob that upstream has lost", nil, func(g *gallery) string {
 			layer := g.blob(7, 5000)
 			delete(g.origin.content, layer.Digest)

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -54,34 +56,28 @@ func printWarming(w io.Writer) warming {
 // drawWarming draws a bar for everything and one for each image that is fetched.
 func drawWarming(w io.Writer) warming {
 	p := mpb.New(mpb.WithOutput(w), mpb.WithWidth(40))
-	bars := map[string]*mpb.Bar{}
-	all := newBar(p, "looking through images")
+	all, current := newDrawnBar(p), map[string]*drawnBar{}
 	said := 0
 	return warming{
 		tell: func(s warmState) {
 			for ; said < len(s.Notes); said++ {
 				fmt.Fprintln(p, "entrepot: "+s.Notes[said])
 			}
-			all.SetTotal(max(s.Bytes, 1), false)
-			all.SetCurrent(s.Have)
-			current := map[string]bool{}
+			all.draw(fmt.Sprintf("images: looked through %d of %d", s.Known, s.Images), s.Have, s.Bytes)
+			left := maps.Clone(current)
 			for _, now := range s.Current {
-				current[now.Image] = true
-				if bars[now.Image] == nil {
-					bars[now.Image] = newBar(p, now.Image)
+				if delete(left, now.Image); current[now.Image] == nil {
+					current[now.Image] = newDrawnBar(p)
 				}
-				bars[now.Image].SetTotal(max(now.Bytes, 1), false)
-				bars[now.Image].SetCurrent(now.Have)
+				current[now.Image].draw(now.Image, now.Have, now.Bytes)
 			}
-			for image, bar := range bars {
-				if !current[image] {
-					bar.Abort(true)
-					delete(bars, image)
-				}
+			for image, bar := range left {
+				bar.Abort(true)
+				delete(current, image)
 			}
 		},
 		end: func() {
-			for _, bar := range bars {
+			for _, bar := range current {
 				bar.Abort(true)
 			}
 			all.Abort(true)
@@ -90,8 +86,27 @@ func drawWarming(w io.Writer) warming {
 	}
 }
 
-func newBar(p *mpb.Progress, name string) *mpb.Bar {
-	return p.AddBar(0, mpb.PrependDecorators(decor.Name(name, decor.WCSyncSpaceR)), mpb.AppendDecorators(decor.CountersKibiByte("% .1f of % .1f")))
+// drawnBar is a bar whose texts change.
+type drawnBar struct {
+	*mpb.Bar
+	name, amount atomic.Value // of string; read where it is drawn
+}
+
+func newDrawnBar(p *mpb.Progress) *drawnBar {
+	b := &drawnBar{}
+	text := func(v *atomic.Value) func(decor.Statistics) string {
+		v.Store("")
+		return func(decor.Statistics) string { return v.Load().(string) }
+	}
+	b.Bar = p.AddBar(0, mpb.PrependDecorators(decor.Any(text(&b.name), decor.WCSyncSpaceR)), mpb.AppendDecorators(decor.Any(text(&b.amount))))
+	return b
+}
+
+func (b *drawnBar) draw(name string, have, bytes int64) {
+	b.name.Store(name)
+	b.amount.Store(size(have) + " of " + size(bytes))
+	b.SetTotal(max(bytes, 1), false) // which does not end it
+	b.SetCurrent(have)
 }
 
 // reportWarmed prints what came of each image. That not all are complete is an error.

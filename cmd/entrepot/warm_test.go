@@ -61,7 +61,7 @@ func TestWarm(t *testing.T) {
 
 		code, out, errs := typed("", s.environment, "warm", "team/app:2", "team/app:1")
 		wantCode(t, exitFailed, code, errs)
-		if !strings.Contains(errs, "1 of 2 images are not complete") || !strings.Contains(out, "missing image 2: ") {
+		if !strings.Contains(errs, "1 of 2 images are not complete") || !strings.Contains(out, "missing image: ") {
 			t.Errorf("it says %q and %q", out, errs)
 		}
 		up.Close()
