@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -14,9 +13,8 @@ import (
 )
 
 const (
-	warmTellEvery = 250 * time.Millisecond
-	warmTries     = 3           // of one blob, each of which ends with an answer or with wrong bytes
-	warmWait      = time.Second // for a place among the fills
+	warmTries = 3           // of one blob, each of which ends with an answer or with wrong bytes
+	warmWait  = time.Second // for a place among the fills
 )
 
 // warmBlob is a blob of one repository that is to be fetched. warmRun.mu guards what changes.
@@ -227,67 +225,4 @@ func (c *Blobs) use(d digest.Digest) (size int64, ok bool) {
 	}
 	defer f.Close()
 	return f.size, f.verified
-}
-
-// tellUntilDone tells how far it is, until the function that it gives is called.
-func (r *warmRun) tellUntilDone() (done func()) {
-	if r.o.Tell == nil {
-		return func() {}
-	}
-	stop := make(chan struct{})
-	var telling sync.WaitGroup
-	telling.Go(func() { // until stop
-		tick := time.NewTicker(warmTellEvery)
-		defer tick.Stop()
-		r.o.Tell(r.progress())
-		for {
-			select {
-			case <-tick.C:
-				r.o.Tell(r.progress())
-			case <-stop:
-				r.o.Tell(r.progress())
-				return
-			}
-		}
-	})
-	return func() { close(stop); telling.Wait() }
-}
-
-func (r *warmRun) progress() WarmProgress {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	p := WarmProgress{Images: len(r.plans), Known: r.known, Notes: append([]string(nil), r.notes...)}
-	have := map[blobName]int64{}
-	for name, w := range r.wanted {
-		have[name] = w.have()
-		p.Have, p.Bytes = p.Have+have[name], p.Bytes+w.size
-	}
-	if p.Known < p.Images {
-		return p
-	}
-	for _, plan := range r.plans {
-		now, active := WarmNow{Image: plan.image.Name}, false
-		for _, b := range plan.blobs {
-			w := r.wanted[blobName{plan.image.From.Repo(), b.Digest}]
-			active = active || w.fill != nil
-			now.Have, now.Bytes = now.Have+have[w.name], now.Bytes+w.size
-		}
-		if active {
-			p.Current = append(p.Current, now)
-		}
-	}
-	return p
-}
-
-// have is how many bytes of the blob are here. The caller holds warmRun.mu.
-func (w *warmBlob) have() int64 {
-	switch {
-	case w.fill != nil:
-		w.fill.mu.Lock()
-		defer w.fill.mu.Unlock()
-		return min(w.fill.have.bytes(), w.size)
-	case w.done && w.err == nil:
-		return w.size
-	}
-	return 0
 }

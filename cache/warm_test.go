@@ -271,6 +271,10 @@ func TestWarmReportsWhatIsMissing(t *testing.T) {
 			g.put("1", map[string]any{"manifests": []Descriptor{{Digest: digest.FromString("lost"), Size: 5, Platform: &ocispec.Platform{OS: "linux", Architecture: "arm64"}}}})
 			return "1"
 		}, WarmIncomplete, []string{`"manifest"`, "linux/arm64"}},
+		{"a child whose digest is none", nil, func(g *gallery) string {
+			g.put("1", map[string]any{"manifests": []Descriptor{{Digest: "1", Size: 5}}})
+			return "1"
+		}, WarmIncomplete, []string{"invalid checksum digest format"}},
 		{"a blob that no tier can hold", func(o *BlobOptions) { o.Size = 1 << 20 }, func(g *gallery) string {
 			g.image("1", 1, g.blob(7, 2<<20))
 			return "1"
