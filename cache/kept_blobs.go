@@ -14,6 +14,15 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
+// PresenceIn is Presence of what the repository was seen to have: a manifest can name anything, and must not tell what others
+// have.
+func (c *Blobs) PresenceIn(ctx context.Context, repo Repo, d digest.Digest) (have, size int64) {
+	if d.Validate() != nil || !c.seen.hadHere(ctx, repo, d) {
+		return 0, -1
+	}
+	return c.Presence(d)
+}
+
 // Presence tells how many bytes of a blob are here, whoever may have it, and its size; -1 where that is unknown.
 func (c *Blobs) Presence(d digest.Digest) (have, size int64) {
 	if d.Validate() != nil {
@@ -98,6 +107,15 @@ func (s *Seen) had(ctx context.Context, repo Repo, d digest.Digest) (bool, error
 		err = nil
 	}
 	return false, err
+}
+
+// hadHere is had by what this server knows, without asking the bucket.
+func (s *Seen) hadHere(ctx context.Context, repo Repo, d digest.Digest) bool {
+	if _, err := s.records.here(ctx, seenKey(repo, d)); err == nil {
+		return true
+	}
+	_, ok := s.memory.seen(repo, d)
+	return ok
 }
 
 // read gives a complete blob of at most limit bytes, verified; nil where there is none. It pins nothing and is no use.

@@ -39,6 +39,12 @@ func TestPresenceOfAWholeBlob(t *testing.T) {
 		wantBlob(t, c, o, b, Whole)
 		settled(t, c)
 		c.wantPresence(t, "pulled", d, int64(len(b)), int64(len(b)))
+		if have, size := c.PresenceIn(t.Context(), o.repo, d); have != int64(len(b)) || size != have {
+			t.Errorf("in its repository: %d of %d bytes", have, size)
+		}
+		if have, size := c.PresenceIn(t.Context(), Repo{o.repo.Registry, "library/other"}, d); have != 0 || size != -1 {
+			t.Errorf("in a repository that only names it: %d of %d bytes", have, size)
+		}
 		if err := c.Drop(t.Context(), d); err != nil {
 			t.Fatal(err)
 		}

@@ -17,8 +17,8 @@ type RepoSize struct {
 }
 
 // Sizes yields for each repository with cached tags the bytes of what they name and is here, manifests and indexes included:
-// everything once, but again for each repository that names it. here gives the bytes of a blob. It reads every tag and
-// manifest on this server's disk, and leaves out those that cannot be read. An error ends it.
+// everything once, but again for each repository that was seen to have it. here gives the bytes of a blob. It reads every tag
+// and manifest on this server's disk, and leaves out those that cannot be read. An error ends it.
 func (m *Manifests) Sizes(ctx context.Context, here func(digest.Digest) int64) iter.Seq2[RepoSize, error] {
 	return func(yield func(RepoSize, error) bool) {
 		if err := m.records.settle(ctx); err != nil {
@@ -71,7 +71,7 @@ func (s *sum) tag(ctx context.Context, key string) {
 	for manifests := []digest.Digest{rec.Digest}; len(manifests) > 0; {
 		d := manifests[0]
 		manifests = manifests[1:]
-		if !s.first(d) {
+		if !s.first(d) || !s.m.o.Seen.hadHere(ctx, s.repo, d) {
 			continue
 		}
 		b, err := s.m.records.here(ctx, manifestKey(d))
@@ -82,7 +82,7 @@ func (s *sum) tag(ctx context.Context, key string) {
 		children, blobs := namedApart(b)
 		manifests = append(manifests, children...)
 		for _, blob := range blobs {
-			if s.first(blob) {
+			if s.first(blob) && s.m.o.Seen.hadHere(ctx, s.repo, blob) {
 				s.bytes += max(s.here(blob), 0)
 			}
 		}

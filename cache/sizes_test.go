@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,13 @@ import (
 	"github.com/entrepot/entrepot/storage/storagetest"
 	"github.com/opencontainers/go-digest"
 )
+
+// see notes that a repository was seen to have something.
+func (o *office) see(repo Repo, all ...digest.Digest) {
+	for _, d := range all {
+		o.put(seenKey(repo, d), encodeRecord(seenRecord{Size: -1}))
+	}
+}
 
 // sizes adds up the repositories by a table of what is here.
 func (o *office) sizes(here map[digest.Digest]int64) map[string]int64 {
@@ -36,6 +44,7 @@ func (o *office) sizes(here map[digest.Digest]int64) map[string]int64 {
 func (o *office) keepManifest(repo Repo, tag string, manifest []byte) digest.Digest {
 	d := digest.FromBytes(manifest)
 	o.put(manifestKey(d), manifest)
+	o.see(repo, d)
 	if tag != "" {
 		o.put(tagKey(repo, tag), encodeRecord(tagRecord{Digest: d, MediaType: "x/y", Checked: o.clock.now()}))
 	}
@@ -75,6 +84,7 @@ func TestSizesOfManifestsOfEveryKind(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			o := newOffice(t, 0)
 			want := c.blobs + int64(len(c.manifest))
+			o.see(nginx, slices.Collect(maps.Keys(here))...)
 			o.keepManifest(nginx, "1", []byte(c.manifest))
 			o.keepManifest(nginx, "2", []byte(c.manifest))
 			if c.stored != "" {
@@ -103,13 +113,15 @@ func TestSizesCountEverythingOnceInEachRepository(t *testing.T) {
 	ab, bc := layers("a", "b"), layers("b", "c")
 	for _, name := range []string{"a", "a-b", "a/b", "a.b"} { // whose keys interleave with nothing
 		repo := Repo{"docker.io", name}
+		o.see(repo, slices.Collect(maps.Keys(here))...)
 		o.keepManifest(repo, "1", ab)
 		o.keepManifest(repo, "2", bc)
 		o.keepManifest(repo, "3", ab)
 		want[repo.String()] = 3000 + int64(len(ab)+len(bc))
 	}
 	o.keepManifest(Repo{"ghcr.io", "a"}, "1", ab)
-	want["ghcr.io/a"] = 2000 + int64(len(ab))
+	o.see(Repo{"ghcr.io", "a"}, digest.FromString("a"))
+	want["ghcr.io/a"] = 1000 + int64(len(ab)) // b is another repository's
 	o.put(nameKey(Repo{"ghcr.io", "no-tags"}), []byte("{}"))
 	if got := o.sizes(here); !maps.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)

@@ -101,6 +101,16 @@ func (c *call) send(body []byte) {
 	c.ctx.Response.SetBodyRaw(body)
 }
 
+// declare says what an answer is. Registries choose the media types of manifests, and this server has a page: a browser must
+// not take one for something that runs scripts here.
+func (c *call) declare(mediaType string) {
+	if !strings.HasPrefix(mediaType, "application/") || !strings.HasSuffix(mediaType, "+json") || strings.ContainsAny(mediaType, ";, \t\r\n") {
+		c.set("Content-Security-Policy", "default-src 'none'; sandbox")
+		c.set("X-Content-Type-Options", "nosniff")
+	}
+	c.ctx.SetContentType(mediaType)
+}
+
 func (c *call) sendJSON(mediaType string, v any) error {
 	b, err := json.Marshal(v)
 	if err != nil {

@@ -32,7 +32,7 @@ func (c *call) hostedManifest() error {
 		}
 	}
 	c.answer.Tier = cache.TierDisk
-	c.ctx.SetContentType(m.MediaType)
+	c.declare(m.MediaType)
 	if !c.identify(c.asked(m.Digest)) {
 		c.send(m.Bytes)
 	}

@@ -44,7 +44,7 @@ func (c *call) headManifest() error {
 		c.sendManifest(a.Manifest)
 		return nil
 	}
-	c.ctx.SetContentType(d.MediaType)
+	c.declare(d.MediaType)
 	if !c.identify(c.asked(d.Digest)) {
 		c.length(d.Size)
 	}
@@ -52,7 +52,7 @@ func (c *call) headManifest() error {
 }
 
 func (c *call) sendManifest(m *cache.Manifest) {
-	c.ctx.SetContentType(m.MediaType)
+	c.declare(m.MediaType)
 	if !c.identify(c.asked(m.Digest)) {
 		c.send(m.Bytes)
 	}

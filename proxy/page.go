@@ -32,6 +32,7 @@ type KeptManifests interface {
 // KeptBlobs tells what is here of blobs. It asks no upstream. *cache.Blobs is one.
 type KeptBlobs interface {
 	Presence(d digest.Digest) (have, size int64)
+	PresenceIn(ctx context.Context, repo cache.Repo, d digest.Digest) (have, size int64)
 	KeptBlob(ctx context.Context, repo cache.Repo, d digest.Digest, limit int64) (b []byte, ok bool, err error)
 	Fills() []cache.FillStatus
 	Usage() cache.Usage

@@ -62,6 +62,10 @@ func (f fakeShelf) Sizes(context.Context, func(digest.Digest) int64) iter.Seq2[c
 
 func (f fakeShelf) Presence(digest.Digest) (have, size int64) { return 0, -1 }
 
+func (f fakeShelf) PresenceIn(context.Context, cache.Repo, digest.Digest) (have, size int64) {
+	return 0, -1
+}
+
 func (f fakeShelf) KeptBlob(_ context.Context, repo cache.Repo, d digest.Digest, _ int64) ([]byte, bool, error) {
 	f.asked.Add(1)
 	b, ok := f.hotBlobs[repo.String()+"@"+d.String()]

@@ -65,7 +65,7 @@ func (c *call) fillImage(p *ui.Image, s shelf, m manifestHere) error {
 	}
 	p.Created, p.Platform, p.Config = config.created, config.platform, config.pairs
 	for i, layer := range d.layers[:min(len(d.layers), shownChildren)] {
-		row := ui.Layer{Digest: layer.Digest, MediaType: layer.MediaType, Size: layer.Size, Kept: s.kept(layer.Digest)}
+		row := ui.Layer{Digest: layer.Digest, MediaType: layer.MediaType, Size: layer.Size, Kept: s.kept(c.looking, layer.Digest)}
 		if i < len(config.commands) {
 			row.Command = config.commands[i]
 		}
@@ -111,7 +111,7 @@ func (c *call) platforms(s shelf, children []child) ([]ui.Platform, error) {
 				return nil
 			}
 			d := describe(m.mediaType, m.bytes)
-			rows[i].Size, rows[i].Kept = d.size, keptOf(s, d)
+			rows[i].Size, rows[i].Kept = d.size, c.keptOf(s, d)
 			return err
 		})
 	}
@@ -119,14 +119,14 @@ func (c *call) platforms(s shelf, children []child) ([]ui.Platform, error) {
 }
 
 // keptOf says how much of what a manifest names is here.
-func keptOf(s shelf, d described) ui.Kept {
+func (c *call) keptOf(s shelf, d described) ui.Kept {
 	parts := d.layers
 	if d.config.Digest != "" {
 		parts = append([]ocispec.Descriptor{d.config}, parts...)
 	}
 	all, none := true, true
 	for _, part := range parts {
-		kept := s.kept(part.Digest)
+		kept := s.kept(c.looking, part.Digest)
 		all, none = all && kept == ui.KeptAll, none && kept == ui.KeptNone
 	}
 	switch {

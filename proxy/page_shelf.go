@@ -23,7 +23,7 @@ type shelf interface {
 	manifest(ctx context.Context, ref string) (manifestHere, error)
 	config(ctx context.Context, d digest.Digest) ([]byte, error) // nil where it is not here, or too large
 	referrers(ctx context.Context, d digest.Digest) ([]ocispec.Descriptor, error)
-	kept(d digest.Digest) ui.Kept // of a blob
+	kept(ctx context.Context, d digest.Digest) ui.Kept // of a blob
 }
 
 type tagHere struct {
@@ -80,8 +80,8 @@ func (s cachedShelf) referrers(ctx context.Context, d digest.Digest) ([]ocispec.
 	return index.Manifests, err
 }
 
-func (s cachedShelf) kept(d digest.Digest) ui.Kept {
-	switch have, whole := s.page.Blobs.Presence(d); {
+func (s cachedShelf) kept(ctx context.Context, d digest.Digest) ui.Kept {
+	switch have, whole := s.page.Blobs.PresenceIn(ctx, s.repo, d); {
 	case have == whole:
 		return ui.KeptAll
 	case have <= 0:
@@ -132,7 +132,7 @@ func (s hostedShelf) referrers(ctx context.Context, d digest.Digest) ([]ocispec.
 }
 
 // kept: what is hosted is here.
-func (hostedShelf) kept(digest.Digest) ui.Kept { return ui.KeptAll }
+func (hostedShelf) kept(context.Context, digest.Digest) ui.Kept { return ui.KeptAll }
 
 // missing reports whether an error says that something is not here.
 func missing(err error) bool {

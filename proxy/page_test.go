@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/entrepot/entrepot/cache"
 	"github.com/entrepot/entrepot/storage/hosted"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -229,6 +230,32 @@ func TestStrangersReadNoNamesOfUpstreams(t *testing.T) {
 		}
 		if _, body := s.do(t, "GET", path, "Authorization", basicAuth("alice", "secret")); path != "/ui/setup?client=containerd" && !strings.Contains(body, "corp.example") {
 			t.Errorf("%s does not tell alice of it", path)
+		}
+	}
+}
+
+// A registry chooses what its manifests are called. The page links to them, at the origin to which a browser sends a password.
+func TestNoManifestRunsScriptsInABrowser(t *testing.T) {
+	f := filled()
+	html := []byte(`{"mediaType":"text/html","x":"<script>alert(1)</script>"}`)
+	d := digest.FromBytes(html)
+	s := startPage(t, f, nil)
+	for mediaType, safe := range map[string]bool{
+		ocispec.MediaTypeImageManifest: true, "application/vnd.docker.distribution.manifest.list.v2+json": true, "application/x+json": true,
+		"text/html": false, "application/xhtml+xml": false, "application/vnd.oci.x+xml": false, "image/svg+xml": false, "text/html;+json": false, "application/xhtml+xml; a=+json": false,
+		"application/xhtml+xml,a+json": false, "text/html+json": false, "application/json": false, "": false,
+	} {
+		m := &cache.Manifest{MediaType: mediaType, Digest: d, Bytes: html}
+		f.manifests["docker.io/library/evil:1"] = cache.Answer{Manifest: m, Tier: cache.TierDisk}
+		f.hotManifests["docker.io/library/hot:1"] = m
+		for _, name := range []string{"evil", "hot"} {
+			for _, method := range []string{"GET", "HEAD"} {
+				res, _ := s.do(t, method, "/v2/library/"+name+"/manifests/1")
+				fenced := res.Header.Get("Content-Security-Policy") == "default-src 'none'; sandbox" && res.Header.Get("X-Content-Type-Options") == "nosniff"
+				if res.StatusCode != 200 || fenced == safe {
+					t.Errorf("%s %s as %q: %d %v", method, name, mediaType, res.StatusCode, res.Header)
+				}
+			}
 		}
 	}
 }
