@@ -13,7 +13,7 @@ func adviceFor(status int) advice {
 	case 400:
 		return advice{Heading: "That address makes no sense", Do: []string{"Check the name for typing errors: repositories are written in small letters, and a tag follows a colon."}}
 	case 401:
-		return advice{Heading: "Nobody is logged in", Do: []string{"Log in with what docker login takes: a user's name and password, or a robot's name and secret."}, Login: true}
+		return advice{Heading: "Nobody is logged in", Do: []string{"Press Log in: the browser asks for what docker login takes."}, Login: true}
 	case 403:
 		return advice{Heading: "This is not for you to see or do", Login: true,
 			Do: []string{"Log in as somebody who may.", "Ask whoever runs this server to allow it in the policy."}}

@@ -139,11 +139,15 @@ type Image struct {
 	Annotations  []Pair
 	Config       []Pair // what a person wants of an image's configuration: entrypoint, user, ports and the like
 	Referrers    []Referrer
+	More         More // that are not listed
 	Pulls        []Command
 	Raw          string // path of the bytes themselves
 	DeleteTag    bool
 	DeleteDigest bool
 }
+
+// More counts what an Image does not list.
+type More struct{ Platforms, Layers, Referrers int }
 
 // Platform is one manifest of an index.
 type Platform struct {
