@@ -12,10 +12,11 @@ import (
 )
 
 const (
-	believableSize  = 1 << 50 // bytes; what says that it is larger lies
-	mostParts       = 1000    // of a manifest that are looked at
-	mostAnnotations = 100     // that are shown
-	longestValue    = 1000    // runes of a text that is shown
+	believableSize  = 1 << 50   // bytes; what says that it is larger lies
+	mostParts       = 300       // of a manifest that are looked at
+	mostAnnotations = 100       // that are shown
+	longestValue    = 1000      // runes of a text that is shown
+	mostDescribed   = 128 << 10 // bytes of a manifest: reading a large one into values takes thirty times its memory, and real ones are smaller
 )
 
 // described is what a manifest or an index says of itself.
@@ -37,9 +38,12 @@ type child struct {
 	kind string // as described's; empty: an image of that platform
 }
 
-// describe reads a manifest of any kind. What cannot be read is an artifact without parts. Sizes are -1 where they are not
+// describe reads a manifest of any kind. What cannot be read, or is too large, is an artifact without parts. Sizes are -1 where they are not
 // believable, and what has no valid digest is left out.
 func describe(mediaType string, manifest []byte) described {
+	if len(manifest) > mostDescribed {
+		return described{kind: kindArtifact, size: -1}
+	}
 	doc := readObject(manifest)
 	annotations := field[map[string]string](doc, "annotations")
 	d := described{

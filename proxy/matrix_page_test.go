@@ -11,8 +11,7 @@ import (
 // buildPage is a fortress with the page.
 func buildPage(t *testing.T) *fortress {
 	t.Helper()
-	var f *fortress
-	f = build(t, func(o *Options) {
+	return build(t, func(o *Options) {
 		m := o.Manifests.(watchedManifests)
 		shelf := fakeShelf{fakeCache: m.fakeCache, asked: m.asked}
 		for _, p := range places {
@@ -22,7 +21,6 @@ func buildPage(t *testing.T) *fortress {
 		}
 		shelf.page(o)
 	})
-	return f
 }
 
 // pageStatus is what the table says of a page about something in a place.
@@ -74,7 +72,7 @@ func TestPagesOfARepositoryAreForWhoMayPull(t *testing.T) {
 // isPage looks for what every page has.
 func (f *fortress) isPage(what string, got reply) {
 	f.t.Helper()
-	for header, want := range map[string]string{"Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"} {
+	for header, want := range map[string]string{"Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin"} {
 		if got.Header.Get(header) != want {
 			f.t.Errorf("%s: %s is %q", what, header, got.Header.Get(header))
 		}

@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	mostPages    = 32 // made at once: each of them looks at many small things
+	mostPages    = 8 // made at once: each of them looks at many small things
 	pagePatience = 10 * time.Second
 )
 
@@ -183,7 +183,7 @@ func (c *call) mustBeHere() error {
 	return err
 }
 
-// find gives the home of a repository that a page names, if the reader may see it. No upstream is asked: of a registry that
+// look gives the home of a repository that a page names, if the reader may see it. No upstream is asked: of a registry that
 // is read with a credential, nothing is shown to those whom it is not lent to.
 func (c *call) look(name, ref string) (Home, error) {
 	if !ValidName(name) {

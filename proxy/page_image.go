@@ -13,7 +13,8 @@ import (
 
 const (
 	shownReferrers = 50
-	shownChildren  = 100 // of an index, and layers of a manifest
+	shownChildren  = 100 // of an index
+	shownLayers    = 150 // images that run have 127 at most
 )
 
 // imagePage shows NAME:TAG or NAME@DIGEST.
@@ -64,7 +65,7 @@ func (c *call) fillImage(p *ui.Image, s shelf, m manifestHere) error {
 		return err
 	}
 	p.Created, p.Platform, p.Config = config.created, config.platform, config.pairs
-	for i, layer := range d.layers[:min(len(d.layers), shownChildren)] {
+	for i, layer := range d.layers[:min(len(d.layers), shownLayers)] {
 		row := ui.Layer{Digest: layer.Digest, MediaType: layer.MediaType, Size: layer.Size, Kept: s.kept(c.looking, layer.Digest)}
 		if i < len(config.commands) {
 			row.Command = config.commands[i]
@@ -74,6 +75,7 @@ func (c *call) fillImage(p *ui.Image, s shelf, m manifestHere) error {
 	if p.Platforms, err = c.platforms(s, d.children); err != nil {
 		return err
 	}
+	p.More = ui.More{Platforms: len(d.children) - len(p.Platforms), Layers: len(d.layers) - len(p.Layers)}
 	for _, child := range p.Platforms {
 		p.Size = max(p.Size, child.Size)
 	}
@@ -82,6 +84,7 @@ func (c *call) fillImage(p *ui.Image, s shelf, m manifestHere) error {
 		return err
 	}
 	p.Referrers = referrerRows(referrers)
+	p.More.Referrers = len(referrers) - len(p.Referrers)
 	return nil
 }
 
@@ -101,12 +104,15 @@ func (c *call) configOf(s shelf, d described) (configured, error) {
 func (c *call) platforms(s shelf, children []child) ([]ui.Platform, error) {
 	children = children[:min(len(children), shownChildren)]
 	rows := make([]ui.Platform, len(children))
-	var g errgroup.Group
+	g, ctx := errgroup.WithContext(c.looking)
 	g.SetLimit(lookAhead)
 	for i, k := range children {
 		g.Go(func() error {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
 			rows[i] = ui.Platform{Name: k.name, Digest: k.Digest, Size: -1, Kept: ui.KeptNone}
-			m, err := s.manifest(c.looking, string(k.Digest))
+			m, err := s.manifest(ctx, string(k.Digest))
 			if missing(err) {
 				return nil
 			}

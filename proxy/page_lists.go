@@ -14,7 +14,7 @@ import (
 const (
 	shownRows = 50
 	lookTags  = 20 // in a list of repositories: where there are more, they are not looked at one by one
-	lookAhead = 8  // rows that are looked up at once
+	lookAhead = 4  // rows that are looked up at once
 )
 
 // placeHosted is the word for what was pushed here. No host of a registry is called so: that would have a dot, or be localhost.
@@ -144,10 +144,13 @@ func (c *call) namesAt(place, term string, n int, last string) (names []string, 
 // rows looks up what a list says of each repository.
 func (c *call) rows(homes []Home) ([]ui.Repository, error) {
 	rows := make([]ui.Repository, len(homes))
-	var g errgroup.Group
+	g, ctx := errgroup.WithContext(c.looking)
 	g.SetLimit(lookAhead)
 	for i, home := range homes {
 		g.Go(func() (err error) {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
 			rows[i], err = c.row(home)
 			return err
 		})
@@ -213,10 +216,13 @@ func (c *call) repositoryPage(name string) error {
 // tagRows looks up what a list says of each tag.
 func (c *call) tagRows(home Home, tags []tagHere) ([]ui.Tag, error) {
 	rows := make([]ui.Tag, len(tags))
-	var g errgroup.Group
+	g, ctx := errgroup.WithContext(c.looking)
 	g.SetLimit(lookAhead)
 	for i, tag := range tags {
 		g.Go(func() (err error) {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
 			rows[i], err = c.tagRow(home, tag)
 			return err
 		})

@@ -14,7 +14,7 @@ import (
 )
 
 // configLimit is the largest image configuration that a page reads, in bytes.
-const configLimit = 1 << 20
+const configLimit = 256 << 10
 
 // shelf is what is here of one repository, wherever it is from. Looking asks no upstream.
 type shelf interface {
@@ -127,7 +127,7 @@ func (s hostedShelf) config(ctx context.Context, d digest.Digest) ([]byte, error
 }
 
 func (s hostedShelf) referrers(ctx context.Context, d digest.Digest) ([]ocispec.Descriptor, error) {
-	found, _, err := s.repo.Referrers(ctx, d, "", shownReferrers, "")
+	found, _, err := s.repo.Referrers(ctx, d, "", shownReferrers+1, "")
 	return found, err
 }
 

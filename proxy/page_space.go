@@ -75,12 +75,14 @@ func (s *Server) cachedSizes() (sizes []cache.RepoSize, counted time.Time, count
 func (s *Server) countSpace() {
 	defer s.running.Add(-1)
 	sizes, err := s.sizes(s.ctx)
-	if err != nil && s.ctx.Err() == nil {
-		s.o.Log.Warn("what cached repositories take cannot be counted", "err", err)
-	}
 	s.space.mu.Lock()
 	defer s.space.mu.Unlock()
-	s.space.sizes, s.space.counted, s.space.counting = sizes, s.o.Now(), false
+	s.space.counting = false
+	if err != nil { // what was counted before stands, and the next reader makes it be tried again
+		s.o.Log.Warn("what cached repositories take cannot be counted", "err", err)
+		return
+	}
+	s.space.sizes, s.space.counted = sizes, s.o.Now()
 }
 
 // sizes keeps the largest.
@@ -93,7 +95,7 @@ func (s *Server) sizes(ctx context.Context) ([]cache.RepoSize, error) {
 	larger := func(a, b cache.RepoSize) int { return cmp.Compare(b.Bytes, a.Bytes) }
 	for size, err := range s.o.Page.Manifests.Sizes(ctx, here) {
 		if err != nil {
-			return all, err
+			return nil, err
 		}
 		at, _ := slices.BinarySearchFunc(all, size, larger)
 		if at == keptLargest {
