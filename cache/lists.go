@@ -66,6 +66,20 @@ func (r referrersRecord) valid() bool { return !r.Checked.IsZero() }
 // unless upstream is out and the answer stale. Of a manifest that is here, an outage leaves an empty index with a warning: some
 // daemons ask with every pull, and would fail all of it.
 func (m *Manifests) Referrers(ctx context.Context, l Lister, d digest.Digest) (ocispec.Index, string, error) {
+	index, text, err := m.referrers(ctx, l, d)
+	if !IsOutage(err) {
+		return index, text, err
+	}
+	repo := l.Repo()
+	if _, _, notHere := m.Kept(ctx, repo, string(d)); notHere != nil {
+		return index, "", err
+	}
+	m.o.Events.Stale(repo.Registry, string(cause(err)))
+	return index, warning(repo.Registry, err, "what refers to this is not known"), nil
+}
+
+// referrers is Referrers for those who must know.
+func (m *Manifests) referrers(ctx context.Context, l Lister, d digest.Digest) (ocispec.Index, string, error) {
 	repo := l.Repo()
 	d = digest.Digest(strings.Clone(string(d)))
 	old, oldErr := m.knownReferrers(ctx, repo, d)
@@ -78,18 +92,11 @@ func (m *Manifests) Referrers(ctx context.Context, l Lister, d digest.Digest) (o
 		}
 		return m.askReferrers(ctx, l, d)
 	})
-	switch {
-	case !IsOutage(err):
-		return rec.Index, "", err
-	case oldErr == nil:
+	if IsOutage(err) && oldErr == nil {
 		res := resolution{record: tagRecord{Checked: old.Checked}, outage: err}
 		return old.Index, m.warn(repo.Registry, res), nil
 	}
-	if _, _, notHere := m.Kept(ctx, repo, string(d)); notHere != nil {
-		return ocispec.Index{}, "", err
-	}
-	m.o.Events.Stale(repo.Registry, string(cause(err)))
-	return ocispec.Index{}, warning(repo.Registry, err, "what refers to this is not known"), nil
+	return rec.Index, "", err
 }
 
 func (m *Manifests) askReferrers(ctx context.Context, l Lister, d digest.Digest) (referrersRecord, error) {

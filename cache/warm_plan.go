@@ -151,7 +151,7 @@ func (r *warmRun) listReferrers(ctx context.Context, from WarmSource, d digest.D
 		}
 		return rec.Index, nil
 	}
-	index, _, err := r.manifests.Referrers(ctx, from, d)
+	index, _, err := r.manifests.referrers(ctx, from, d)
 	r.notice(registry, false, err)
 	return index, err
 }
