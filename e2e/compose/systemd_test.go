@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -60,6 +61,29 @@ func TestTheUnitFitsTheProgram(t *testing.T) {
 	s.Set("LISTEN", "nonsense")
 	if out, code := s.Run(command[1:]...); code != 2 || value("RestartPreventExitStatus") != "2" {
 		t.Errorf("%s with a wrong setting ends with %d: %s", command, code, out)
+	}
+}
+
+// A crash must not look like a mistake in the settings, after which the server stays down.
+func TestTheUnitStartsItAgainAfterACrash(t *testing.T) {
+	setting := regexp.MustCompile(`(?m)^Environment=(GOTRACEBACK=.*)$`).FindStringSubmatch(read(t, "deploy/systemd/entrepot.service"))
+	if setting == nil {
+		t.Fatal("the unit says nothing of crashes")
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "main.go"), []byte("package main\n\nfunc main() { panic(1) }\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	build := exec.Command("go", "build", "-o", "crash", "main.go")
+	build.Dir = dir
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	crash := exec.Command("sh", "-c", "ulimit -c 0; exec ./crash")
+	crash.Dir, crash.Env = dir, append(os.Environ(), setting[1])
+	_ = crash.Run() // which cannot end well
+	if status := crash.ProcessState.Sys().(syscall.WaitStatus); !status.Signaled() {
+		t.Errorf("a crash ends with status %d, not by a signal", status.ExitStatus())
 	}
 }
 
