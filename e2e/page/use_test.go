@@ -35,6 +35,12 @@ func (tb *tab) walk(to string) (passed []string) {
 func deletingByKeyboard(t *testing.T, s site, browser context.Context) {
 	tb := newTab(t, browser, s.URL)
 	tb.open("/")
+	tb.walk("Skip to content")
+	tb.press(kb.Enter)
+	if at := eval[string](tb, "document.activeElement.id"); at != "main" {
+		t.Errorf("skipping to the content leads to %q", at)
+	}
+	tb.open("/")
 	if passed := tb.walk("Repositories"); passed[0] != "Skip to content" {
 		t.Errorf("the first stop is %q", passed[0])
 	}

@@ -96,6 +96,7 @@ func indexValues() Image {
 		Platforms: []Platform{{"linux/amd64", sum("amd64"), 71 * mib, KeptAll}, {"linux/arm64/v8", sum("arm64"), 69 * mib, KeptPart}, {"windows/amd64 10.0.20348", sum("windows"), -1, KeptNone}, {"attestation", sum("attested"), 2 * kib, KeptAll}},
 		Referrers: []Referrer{{"signature", "application/vnd.dev.sigstore.bundle.v0.3+json", sum("bundle"), 4 * kib}, {"SBOM", "application/spdx+json", sum("spdx"), 802 * kib}},
 		Raw:       "/v2/docker.io/library/nginx/manifests/1.29"}
+	i.More = More{Platforms: 21, Referrers: 3}
 	i.Pulls = pulls(i.Reference())
 	return i
 }
@@ -110,6 +111,7 @@ func imageValues() Image {
 			{sum("modules"), "application/vnd.oci.image.layer.v1.tar+gzip", 239 * mib, KeptNone, "RUN /bin/sh -c npm ci --omit=dev # buildkit"},
 			{sum("app"), "application/vnd.oci.image.layer.v1.tar+gzip", 4 * mib, KeptAll, ""},
 		},
+		More:   More{Layers: 9},
 		Config: []Pair{{"Entrypoint", "/usr/bin/node /app/server.js"}, {"User", "1000:1000"}, {"Ports", "8080/tcp"}, {"Working directory", "/app"}, {"Environment", "NODE_ENV=production"}},
 		Annotations: []Pair{{"org.opencontainers.image.source", "https://git.corp/team/app"}, {"org.opencontainers.image.revision", "9f2c41d07b1e5a33c1d2e0b4f66a7710d9c0f1ab"},
 			{"org.opencontainers.image.licenses", "Apache-2.0"}}}

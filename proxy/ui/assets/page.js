@@ -24,13 +24,13 @@ document.addEventListener("click", async event => {
 	const button = event.target.closest("button[data-copy]");
 	if (!button) return;
 	const text = button.dataset.copy || button.parentElement.querySelector("code").textContent;
-	let word = "Copied";
-	try { await copyText(text); } catch { word = "Not copied"; }
+	const copied = await copyText(text).then(() => true, () => false);
+	const word = copied ? "Copied" : "Not copied";
 	button.focus();
 	const label = button.firstChild;
 	button.dataset.label ??= label.textContent;
 	label.textContent = word;
-	button.classList.add("done");
+	button.classList.toggle("done", copied);
 	say(word);
 	clearTimeout(quiet.get(button));
 	quiet.set(button, setTimeout(() => {
@@ -77,7 +77,7 @@ const watch = path => {
 			if (stalled.textContent) stalled.textContent = "";
 		} catch {
 			wait = Math.min(wait * 2, longest);
-			if (!stalled.textContent) stalled.textContent = "These figures stand still: the server does not answer.";
+			if (!stalled.textContent) stalled.textContent = "These figures stand still: no new ones come from the server.";
 		}
 		asking = false;
 		plan(wait);
