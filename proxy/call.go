@@ -119,8 +119,8 @@ func (c *call) end() {
 	c.closeUnread()
 	c.audit()
 	c.answer.Kind, c.answer.Registry, c.answer.Hosted = c.req.Kind, c.home.Registry, c.home.Hosted
-	if c.paged {
-		c.answer.Kind = KindPage // also where it deletes
+	if c.paged { // also where it deletes; what it shows is no content of anybody's
+		c.answer.Kind, c.answer.Registry, c.answer.Hosted = KindPage, "", false
 	}
 	c.answer.Replica = c.alone
 	c.answer.Status = c.ctx.Response.StatusCode()

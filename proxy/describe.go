@@ -42,7 +42,7 @@ type child struct {
 // believable, and what has no valid digest is left out.
 func describe(mediaType string, manifest []byte) described {
 	if len(manifest) > mostDescribed {
-		return described{kind: kindArtifact, size: -1}
+		return described{kind: "manifest too large to look into", size: -1}
 	}
 	doc := readObject(manifest)
 	annotations := field[map[string]string](doc, "annotations")

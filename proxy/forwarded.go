@@ -80,7 +80,7 @@ func ValidHost(host string) bool {
 		letter := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
 		return !letter && !strings.ContainsRune(".:-_[]", r)
 	}
-	return host != "" && !strings.ContainsFunc(host, foreign)
+	return host != "" && host[0] != ':' && !strings.ContainsFunc(host, foreign)
 }
 
 // near reports whether a request comes from this machine or from a private network, by its connection and by whatever

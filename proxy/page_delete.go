@@ -18,9 +18,6 @@ func (c *call) deleteByPage() error {
 	if err := c.mustBeHere(); err != nil {
 		return err
 	}
-	if err := c.mustBeOwnForm(); err != nil {
-		return err
-	}
 	form, err := c.form()
 	if err != nil {
 		return err
@@ -29,10 +26,14 @@ func (c *call) deleteByPage() error {
 	if err := r.check(); err != nil {
 		return err
 	}
-	c.req = r
+	c.req = r // which the audit log names, also where it is refused
+	if err := c.mustBeOwnForm(); err != nil {
+		return err
+	}
 	if err := c.mayChange(); err != nil {
 		return err
 	}
+	c.let(access.Delete)
 	c.keep()
 	if err := c.deleteManifest(); err != nil {
 		return err
@@ -66,14 +67,25 @@ func (c *call) mustBeOwnForm() error {
 			return newError(CodeDenied, "another web site sent this form; nothing was deleted")
 		}
 	}
-	own := c.base()
-	if !strings.EqualFold(origin, own) {
+	own := withoutDefaultPort(c.base())
+	if !strings.EqualFold(withoutDefaultPort(origin), own) {
 		return newError(CodeDenied, "another web site sent this form, or this page was opened by another name than "+own+"; nothing was deleted")
 	}
 	if c.caller.Subject != access.Anonymous || c.server.o.PublicURL != "" || c.fixedHost(own) {
 		return nil
 	}
 	return newError(CodeDenied, "open this page by an address or at localhost, or set ENTREPOT_PUBLIC_URL to "+own+", to delete from it")
+}
+
+// withoutDefaultPort: some name the port of a scheme, and browsers never do.
+func withoutDefaultPort(base string) string {
+	if rest, ok := strings.CutSuffix(base, ":80"); ok && strings.HasPrefix(base, "http://") {
+		return rest
+	}
+	if rest, ok := strings.CutSuffix(base, ":443"); ok && strings.HasPrefix(base, "https://") {
+		return rest
+	}
+	return base
 }
 
 // fixedHost reports whether nobody can make the host of a URL lead elsewhere.

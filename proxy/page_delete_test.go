@@ -49,6 +49,7 @@ func TestWhoMayDeleteByThePage(t *testing.T) {
 		{"a name beside the public one", func(o *Options) { o.PublicURL = "https://registry.example" }, "evil.example", "http://evil.example", nil, 403},
 		{"nobody where there are users", func(o *Options) { o.Access = openGuard(t, "", "") }, "", "own", nil, 401},
 		{"a user by any name", func(o *Options) { o.Access = openGuard(t, "", "") }, "cache.corp:5000", "own", []string{"Authorization", basicAuth("alice", "secret")}, 303},
+		{"a default port", func(o *Options) { o.Access = openGuard(t, "", "") }, "cache.corp:80", "http://cache.corp", []string{"Authorization", basicAuth("alice", "secret")}, 303},
 		{"a user by another site", func(o *Options) { o.Access = openGuard(t, "", "") }, "", "http://evil.example", []string{"Authorization", basicAuth("alice", "secret")}, 403},
 		{"a wrong password", func(o *Options) { o.Access = openGuard(t, "", "") }, "", "own", []string{"Authorization", basicAuth("alice", "other")}, 401},
 		{"read only", func(o *Options) { o.ReadOnly = true }, "", "own", nil, 405},
@@ -86,6 +87,9 @@ func TestWhoMayDeleteByThePage(t *testing.T) {
 			t.Errorf("%s: %d, and the tag is gone: %v", c.fact, res.StatusCode, gone)
 		}
 		lines := log.take()
+		if c.status == 403 && (len(lines) != 1 || !strings.HasPrefix(lines[0], "refused ") || !strings.HasSuffix(lines[0], " delete team/a v1")) {
+			t.Errorf("%s: the audit log says %q", c.fact, lines)
+		}
 		if c.status == 303 && (len(lines) != 1 || !strings.HasPrefix(lines[0], "allowed ") || !strings.HasSuffix(lines[0], " delete team/a v1")) {
 			t.Errorf("%s: the audit log says %q", c.fact, lines)
 		}

@@ -84,7 +84,7 @@ func (c *call) fillImage(p *ui.Image, s shelf, m manifestHere) error {
 		return err
 	}
 	p.Referrers = referrerRows(referrers)
-	p.More.Referrers = len(referrers) - len(p.Referrers)
+	p.More.Referrers = len(referrers) > shownReferrers
 	return nil
 }
 
@@ -107,7 +107,7 @@ func (c *call) platforms(s shelf, children []child) ([]ui.Platform, error) {
 	g, ctx := errgroup.WithContext(c.looking)
 	g.SetLimit(lookAhead)
 	for i, k := range children {
-		g.Go(func() error {
+		g.Go(recovered(func() error {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -119,19 +119,22 @@ func (c *call) platforms(s shelf, children []child) ([]ui.Platform, error) {
 			d := describe(m.mediaType, m.bytes)
 			rows[i].Size, rows[i].Kept = d.size, c.keptOf(s, d)
 			return err
-		})
+		}))
 	}
 	return rows, g.Wait()
 }
 
 // keptOf says how much of what a manifest names is here.
 func (c *call) keptOf(s shelf, d described) ui.Kept {
-	parts := d.layers
+	parts := d.layers[:min(len(d.layers), shownLayers)]
 	if d.config.Digest != "" {
 		parts = append([]ocispec.Descriptor{d.config}, parts...)
 	}
-	all, none := true, true
+	all, none := len(parts) > len(d.layers)-1, true
 	for _, part := range parts {
+		if !all && !none || c.looking.Err() != nil {
+			return ui.KeptPart
+		}
 		kept := s.kept(c.looking, part.Digest)
 		all, none = all && kept == ui.KeptAll, none && kept == ui.KeptNone
 	}
@@ -147,7 +150,9 @@ func (c *call) keptOf(s shelf, d described) ui.Kept {
 func referrerRows(found []ocispec.Descriptor) []ui.Referrer {
 	var rows []ui.Referrer
 	for _, d := range found[:min(len(found), shownReferrers)] {
-		rows = append(rows, ui.Referrer{Kind: describeReferrer(d), ArtifactType: d.ArtifactType, Digest: d.Digest, Size: d.Size})
+		if d.Digest.Validate() == nil { // an upstream may list anything
+			rows = append(rows, ui.Referrer{Kind: describeReferrer(d), ArtifactType: shorten(d.ArtifactType, 200), Digest: d.Digest, Size: max(d.Size, -1)})
+		}
 	}
 	return rows
 }

@@ -147,13 +147,13 @@ func (c *call) rows(homes []Home) ([]ui.Repository, error) {
 	g, ctx := errgroup.WithContext(c.looking)
 	g.SetLimit(lookAhead)
 	for i, home := range homes {
-		g.Go(func() (err error) {
+		g.Go(recovered(func() (err error) {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
 			rows[i], err = c.row(home)
 			return err
-		})
+		}))
 	}
 	return rows, g.Wait()
 }
@@ -161,13 +161,20 @@ func (c *call) rows(homes []Home) ([]ui.Repository, error) {
 func (c *call) row(home Home) (ui.Repository, error) {
 	name, _ := c.shown(home)
 	row := ui.Repository{Name: name, Hosted: home.Hosted}
-	tags, more, err := c.shelf(home).tags(c.looking, lookTags, "")
+	names, more, err := c.shelf(home).names(c.looking, lookTags)
+	row.Tags, row.MoreTags = len(names), more
+	if missing(err) || more || home.Hosted && c.server.o.Copies { // each tag is one request to a store that is far
+		return row, nil
+	}
+	if err != nil {
+		return row, err
+	}
+	tags, _, err := c.shelf(home).tags(c.looking, lookTags, "")
 	if err != nil && !missing(err) {
 		return row, err
 	}
-	row.Tags, row.MoreTags = len(tags), more
 	for _, t := range tags {
-		if !more && t.changed.After(row.Changed) {
+		if t.changed.After(row.Changed) {
 			row.Latest, row.Changed = t.name, t.changed
 		}
 	}
@@ -219,13 +226,13 @@ func (c *call) tagRows(home Home, tags []tagHere) ([]ui.Tag, error) {
 	g, ctx := errgroup.WithContext(c.looking)
 	g.SetLimit(lookAhead)
 	for i, tag := range tags {
-		g.Go(func() (err error) {
+		g.Go(recovered(func() (err error) {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
 			rows[i], err = c.tagRow(home, tag)
 			return err
-		})
+		}))
 	}
 	return rows, g.Wait()
 }

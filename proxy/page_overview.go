@@ -46,7 +46,7 @@ func (c *call) livePart() error {
 func (c *call) live() ui.Live {
 	figures := c.server.o.Page.Figures()
 	live := ui.Live{
-		Since: figures.Since, Hits: figures.Hits, Misses: figures.Misses,
+		Since: figures.Since, Hits: figures.Hits, Misses: figures.Misses, Stale: figures.Stale,
 		Tiers: c.tiers(), Hosted: c.hostedUsage(),
 	}
 	live.Fills, live.MoreFills = c.fills()

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"io"
+	"net/http"
 	"slices"
 
 	"github.com/entrepot/entrepot/proxy/clientconfig"
@@ -19,8 +20,8 @@ func (c *call) setupPage() error {
 		server.Default = c.server.names.Default
 	}
 	steps, err := clientconfig.Config(word, server)
-	if err != nil {
-		return err
+	if err != nil { // of the Host header, which is the client's to choose
+		return &Error{Code: CodeUnsupported, Status: http.StatusBadRequest, Message: err.Error()}
 	}
 	p := ui.Setup{Page: c.frame("Set up a client", "setup"), Client: word}
 	for _, k := range clients {

@@ -3,7 +3,9 @@ package proxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"runtime/debug"
 	"time"
 
 	"github.com/entrepot/entrepot/cache"
@@ -18,6 +20,7 @@ const configLimit = 256 << 10
 
 // shelf is what is here of one repository, wherever it is from. Looking asks no upstream.
 type shelf interface {
+	names(ctx context.Context, n int) (tags []string, more bool, err error)
 	tags(ctx context.Context, n int, last string) (tags []tagHere, more bool, err error)
 	tag(ctx context.Context, name string) (tagHere, error)
 	manifest(ctx context.Context, ref string) (manifestHere, error)
@@ -50,6 +53,14 @@ func (c *call) shelf(home Home) shelf {
 type cachedShelf struct {
 	page *Page
 	repo cache.Repo
+}
+
+func (s cachedShelf) names(ctx context.Context, n int) (names []string, more bool, err error) {
+	tags, more, err := s.tags(ctx, n, "")
+	for _, t := range tags {
+		names = append(names, t.name)
+	}
+	return names, more, err
 }
 
 func (s cachedShelf) tags(ctx context.Context, n int, last string) (tags []tagHere, more bool, err error) {
@@ -92,6 +103,10 @@ func (s cachedShelf) kept(ctx context.Context, d digest.Digest) ui.Kept {
 
 type hostedShelf struct{ repo hosted.Repo }
 
+func (s hostedShelf) names(ctx context.Context, n int) (tags []string, more bool, err error) {
+	return s.repo.Tags(ctx, n, "")
+}
+
 func (s hostedShelf) tags(ctx context.Context, n int, last string) (tags []tagHere, more bool, err error) {
 	infos, more, err := s.repo.TagInfos(ctx, n, last)
 	for _, i := range infos {
@@ -133,6 +148,18 @@ func (s hostedShelf) referrers(ctx context.Context, d digest.Digest) ([]ocispec.
 
 // kept: what is hosted is here.
 func (hostedShelf) kept(context.Context, digest.Digest) ui.Kept { return ui.KeptAll }
+
+// recovered is for goroutines: a panic in one would end the process, and in a handler it does not.
+func recovered(do func() error) func() error {
+	return func() (err error) {
+		defer func() {
+			if p := recover(); p != nil {
+				err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+			}
+		}()
+		return do()
+	}
+}
 
 // missing reports whether an error says that something is not here.
 func missing(err error) bool {

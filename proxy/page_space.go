@@ -74,12 +74,18 @@ func (s *Server) cachedSizes() (sizes []cache.RepoSize, counted time.Time, count
 // countSpace ends with what it counts, or with the server.
 func (s *Server) countSpace() {
 	defer s.running.Add(-1)
-	sizes, err := s.sizes(s.ctx)
+	var sizes []cache.RepoSize
+	err := recovered(func() (err error) {
+		sizes, err = s.sizes(s.ctx)
+		return err
+	})()
 	s.space.mu.Lock()
 	defer s.space.mu.Unlock()
 	s.space.counting = false
 	if err != nil { // what was counted before stands, and the next reader makes it be tried again
-		s.o.Log.Warn("what cached repositories take cannot be counted", "err", err)
+		if s.ctx.Err() == nil {
+			s.o.Log.Warn("what cached repositories take cannot be counted", "err", err)
+		}
 		return
 	}
 	s.space.sizes, s.space.counted = sizes, s.o.Now()

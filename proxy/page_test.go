@@ -259,3 +259,30 @@ func TestNoManifestRunsScriptsInABrowser(t *testing.T) {
 		}
 	}
 }
+
+// What an upstream lists is shown as far as it can be true.
+func TestReferrersThatCannotBeAreNotShown(t *testing.T) {
+	f := filled()
+	m := &cache.Manifest{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString("{}"), Bytes: []byte("{}")}
+	f.manifests["docker.io/library/listed:1"] = cache.Answer{Manifest: m}
+	f.index = ocispec.Index{Manifests: []ocispec.Descriptor{
+		{Digest: "../../delete?x", ArtifactType: "leads-elsewhere"}, {ArtifactType: "of-nothing"},
+		{Digest: digest.FromString("right"), ArtifactType: "right" + strings.Repeat("x", 10_000) + "end"},
+	}}
+	s := startPage(t, f, nil)
+	res, body := s.do(t, "GET", "/ui/images/docker.io/library/listed:1")
+	if res.StatusCode != 200 || !strings.Contains(body, digest.FromString("right").String()) || !strings.Contains(body, "rightxx") {
+		t.Errorf("%d %s", res.StatusCode, body)
+	}
+	for _, text := range []string{"leads-elsewhere", "of-nothing", "delete?x", "xend"} {
+		if strings.Contains(body, text) {
+			t.Errorf("%s is shown", text)
+		}
+	}
+	if a := <-s.answered; a.Kind != KindPage || a.Registry != "" || a.Hosted {
+		t.Errorf("a page counts as content of an upstream: %+v", a)
+	}
+	if res, _ := s.do(t, "GET", "/ui/setup", "Host", ":5000"); res.StatusCode != 200 {
+		t.Errorf("a Host without a name: %d", res.StatusCode)
+	}
+}

@@ -96,7 +96,7 @@ func indexValues() Image {
 		Platforms: []Platform{{"linux/amd64", sum("amd64"), 71 * mib, KeptAll}, {"linux/arm64/v8", sum("arm64"), 69 * mib, KeptPart}, {"windows/amd64 10.0.20348", sum("windows"), -1, KeptNone}, {"attestation", sum("attested"), 2 * kib, KeptAll}},
 		Referrers: []Referrer{{"signature", "application/vnd.dev.sigstore.bundle.v0.3+json", sum("bundle"), 4 * kib}, {"SBOM", "application/spdx+json", sum("spdx"), 802 * kib}},
 		Raw:       "/v2/docker.io/library/nginx/manifests/1.29"}
-	i.More = More{Platforms: 21, Referrers: 3}
+	i.More = More{Platforms: 21, Referrers: true}
 	i.Pulls = pulls(i.Reference())
 	return i
 }

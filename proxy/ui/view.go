@@ -33,6 +33,7 @@ type Live struct {
 	Since         time.Time // from when on is counted
 	Sent, Fetched int64     // bytes of upstreams' content, to clients and from upstreams
 	Hits, Misses  int64     // requests for upstreams' content that cost them nothing, and those that did
+	Stale         int64     // answers that could not be checked, since an upstream did not answer
 	Fills         []Fill    // under way, the largest first
 	MoreFills     int       // that are not listed
 	Upstreams     []Upstream
@@ -147,7 +148,10 @@ type Image struct {
 }
 
 // More counts what an Image does not list.
-type More struct{ Platforms, Layers, Referrers int }
+type More struct {
+	Platforms, Layers int
+	Referrers         bool // nobody has counted them
+}
 
 // Platform is one manifest of an index.
 type Platform struct {
