@@ -161,3 +161,10 @@ That of bash needs the package bash-completion.`,
 		},
 	}
 }
+
+// completeByFiles makes a shell suggest files for the value of a flag, which the command has.
+func completeByFiles(c *cobra.Command, flag string) {
+	_ = c.RegisterFlagCompletionFunc(flag, func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return nil, cobra.ShellCompDirectiveDefault
+	})
+}

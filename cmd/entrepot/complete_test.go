@@ -184,3 +184,13 @@ func TestBashCompletes(t *testing.T) {
 		})
 	}
 }
+
+func TestFlagsOfFilesAreCompletedByFiles(t *testing.T) {
+	r := &running{t: t, environment: map[string]string{}}
+	for _, args := range [][]string{{"htpasswd", "--file", "u"}, {"warm", "--file", ""}} {
+		code, out, errs := r.command(append([]string{"__complete"}, args...)...)
+		if code != exitOK || strings.TrimSpace(out) != ":0" { // what the shell suggests by itself: files
+			t.Errorf("%q: code %d, %s%s", args, code, out, errs)
+		}
+	}
+}

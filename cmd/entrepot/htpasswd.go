@@ -32,7 +32,7 @@ running server reads the file by itself.`,
 	}
 	remove := c.Flags().Bool("delete", false, "remove the user")
 	path := c.Flags().String("file", "", "the `FILE` of users (default ENTREPOT_HTPASSWD)")
-	_ = c.MarkFlagFilename("file") // it is there
+	completeByFiles(c, "file")
 	c.ValidArgsFunction = in.completing(suggestUsers(path))
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if *path != "" { // then the configuration may be what it wants

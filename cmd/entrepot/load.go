@@ -111,6 +111,11 @@ func (c Config) check() []error {
 	twice(fail, "TAG_TTLS", c.TagTTLs, func(t TagTTL) string { return t.Pattern })
 	twice(fail, "HOSTS", c.Hosts, func(h HostAlias) string { return strings.ToLower(h.Host) })
 	twice(fail, "UPSTREAMS", c.Upstreams, func(u UpstreamSpec) string { return canonical(u.Host) })
+	for _, u := range c.upstreams() {
+		if slices.Contains([]string{"hosted", "none", "other"}, canonical(u.Host)) {
+			fail("UPSTREAMS", "%s is a word by which metrics and the page mean something else; give that registry another name, %s.example=URL", u.Host, u.Host)
+		}
+	}
 	return slices.Concat(errs, c.checkBlocks(), c.checkNames())
 }
 

@@ -100,6 +100,7 @@ func TestValuesThatDoNotGoTogether(t *testing.T) {
 		"an alias of no upstream":          {[]string{"HOSTS=a.corp=b.corp"}, "ENTREPOT_HOSTS"},
 		"a tag pattern twice":              {[]string{"TAG_TTLS=v*=1h,v*=2h"}, "ENTREPOT_TAG_TTLS"},
 		"an upstream twice":                {[]string{"UPSTREAMS=docker.io,index.docker.io"}, "ENTREPOT_UPSTREAMS"},
+		"an upstream called as hosted is":  {[]string{"UPSTREAMS=docker.io,hosted=http://127.0.0.1:1"}, "ENTREPOT_UPSTREAMS"},
 		"a block without a host":           {[]string{"UPSTREAM_0_USERNAME=u"}, "ENTREPOT_UPSTREAM_0_HOST"},
 		"two blocks of one upstream":       {[]string{"UPSTREAM_0_HOST=docker.io", "UPSTREAM_1_HOST=index.docker.io"}, "ENTREPOT_UPSTREAM_1_HOST"},
 		"a user name without a password":   {[]string{"UPSTREAM_0_HOST=docker.io", "UPSTREAM_0_USERNAME=u"}, "ENTREPOT_UPSTREAM_0_USERNAME"},

@@ -224,7 +224,7 @@ func offline(c Config, errs io.Writer, do func(*stored) error) error {
 // whoseDirectory adds what to do where somebody has the data directory, whom no command has reached.
 func whoseDirectory(c Config, err error) error {
 	if errors.Is(err, disk.ErrInUse) {
-		return errors.Join(err, fmt.Errorf("if that is a server: nothing answers on its socket %s, and starting it again makes that anew", socketPath(c.Data)))
+		return errors.Join(err, fmt.Errorf("a command that works without a server, as warm does, keeps it until it is done; if it is a server: nothing answers on its socket %s, and starting it again makes that anew", socketPath(c.Data)))
 	}
 	return err
 }

@@ -33,6 +33,7 @@ status 1 if anything is. Run again, it fetches only that.`,
 	}
 	asJSON := jsonFlag(c)
 	file := c.Flags().String("file", "", "read more images from `FILE`, one on each line, # begins a comment; - is the standard input")
+	completeByFiles(c, "file")
 	c.Flags().StringSliceVar(&q.Platforms, "platform", nil, "only these `PLATFORMS` of images that have several: linux/amd64,linux/arm/v7")
 	c.Flags().BoolVar(&q.Referrers, "referrers", true, "signatures, SBOMs and what else refers to the images too")
 	c.RunE = in.configured(func(ctx context.Context, c Config, args []string) error {
