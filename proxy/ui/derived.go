@@ -127,17 +127,20 @@ func (r Repository) Base() string { return r.Name[strings.LastIndexByte(r.Name, 
 // TagCount is Tags as a number that templates can write with commas.
 func (r Repository) TagCount() int64 { return int64(r.Tags) }
 
-// Begin is what to do with a server that holds nothing.
+// Begin is what to do with a server that holds nothing: commands that work one after the other.
 func (o Overview) Begin() []Step {
-	var steps []Step
-	if o.Default != "" {
-		library := ""
-		if o.Default == "docker.io" {
-			library = "library/"
-		}
-		steps = append(steps, Step{Does: "Pull through this server. The first pull comes from " + o.Default + ", every later one from here.",
-			Content: "docker pull " + o.Server + "/" + library + "alpine"})
+	image, from := "my-image", ""
+	switch o.Default {
+	case "":
+	case "docker.io":
+		image, from = o.Server+"/library/alpine", "The first pull comes from Docker Hub, every later one from here."
+	default:
+		image, from = o.Server+"/NAME", "NAME stands for an image of "+o.Default+"."
 	}
-	return append(steps, Step{Does: "Push an image of your own. A name of one word needs no setting.",
-		Content: "docker tag alpine " + o.Server + "/my-alpine\ndocker push " + o.Server + "/my-alpine"})
+	push := Step{Does: "Push an image of your own. A name of one word needs no setting.",
+		Content: "docker tag " + image + " " + o.Server + "/my-image\ndocker push " + o.Server + "/my-image"}
+	if from == "" {
+		return []Step{push}
+	}
+	return []Step{{Does: "Pull through this server. " + from, Content: "docker pull " + image}, push}
 }

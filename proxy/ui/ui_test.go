@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 )
@@ -103,6 +104,23 @@ func TestWords(t *testing.T) {
 	} {
 		if w.got != w.want {
 			t.Errorf("got %q, want %q", w.got, w.want)
+		}
+	}
+}
+
+// TestBeginning: what an empty server tells to do works one after the other, with whatever registry is behind it.
+func TestBeginning(t *testing.T) {
+	for upstream, want := range map[string]string{
+		"docker.io": "docker pull s:5000/library/alpine\ndocker tag s:5000/library/alpine s:5000/my-image\ndocker push s:5000/my-image",
+		"quay.io":   "docker pull s:5000/NAME\ndocker tag s:5000/NAME s:5000/my-image\ndocker push s:5000/my-image",
+		"":          "docker tag my-image s:5000/my-image\ndocker push s:5000/my-image",
+	} {
+		var got []string
+		for _, step := range (Overview{Page: Page{Server: "s:5000"}, Default: upstream}).Begin() {
+			got = append(got, step.Content)
+		}
+		if strings.Join(got, "\n") != want {
+			t.Errorf("behind it %q: %q, want %q", upstream, got, want)
 		}
 	}
 }

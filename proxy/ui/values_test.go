@@ -40,7 +40,7 @@ func emptyOverview() Overview {
 
 func liveValues() Live {
 	return Live{
-		Since: before(19 * day), Sent: 1785 * gib, Fetched: 52 * gib, Hits: 1204881, Misses: 9127,
+		Since: before(19 * day), Sent: 1785 * gib, Fetched: 52 * gib, Hits: 1204881, Misses: 9127, Stale: 311,
 		Fills: []Fill{
 			{Repository: "docker.io/pytorch/pytorch", Digest: sum("torch"), Have: 2348 * mib, Size: 3891 * mib, Readers: 12},
 			{Repository: "docker.io/library/postgres", Digest: sum("postgres"), Have: 71 * mib, Size: 109 * mib, Readers: 1},
