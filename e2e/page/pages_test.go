@@ -75,8 +75,11 @@ func (tb *tab) looksRight(name string) {
 	tb.scheme("dark")
 	tb.axe("color-contrast")
 	tb.shot(name + "-dark")
-	for _, width := range []int64{1024, 768, 360} {
+	for _, width := range []int64{wide, 1100, 900, 768, 360} {
 		tb.size(width, 800)
+		for _, text := range eval[[]string](tb, outgrown) {
+			tb.t.Errorf("at a width of %d, %q is longer than its place", width, text)
+		}
 		if over := eval[int](tb, `document.documentElement.scrollWidth - document.documentElement.clientWidth`); over > 0 {
 			tb.t.Errorf("at a width of %d, %d pixels run over the edge", width, over)
 		}
@@ -86,6 +89,11 @@ func (tb *tab) looksRight(name string) {
 	tb.shot(name + "-phone")
 	tb.size(wide, high)
 }
+
+// outgrown are the texts that run out of the boxes that hold them, over whatever stands beside.
+const outgrown = `[...document.querySelectorAll("main *, header *, footer *")].filter(e =>
+	e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).display !== "inline" && !e.closest(".unseen, svg, thead, select") &&
+	[...e.childNodes].some(n => n.nodeType === Node.TEXT_NODE && n.data.trim() || n.nodeName === "DATA")).map(e => e.innerText)`
 
 // finding is what axe says is wrong.
 type finding struct {
