@@ -130,7 +130,7 @@ func (c *call) keptOf(s shelf, d described) ui.Kept {
 	if d.config.Digest != "" {
 		parts = append([]ocispec.Descriptor{d.config}, parts...)
 	}
-	all, none := len(parts) > len(d.layers)-1, true
+	all, none := len(d.layers) <= shownLayers, true
 	for _, part := range parts {
 		if !all && !none || c.looking.Err() != nil {
 			return ui.KeptPart

@@ -161,24 +161,19 @@ func (c *call) rows(homes []Home) ([]ui.Repository, error) {
 func (c *call) row(home Home) (ui.Repository, error) {
 	name, _ := c.shown(home)
 	row := ui.Repository{Name: name, Hosted: home.Hosted}
-	names, more, err := c.shelf(home).names(c.looking, lookTags)
-	row.Tags, row.MoreTags = len(names), more
-	if missing(err) || more || home.Hosted && c.server.o.Copies { // each tag is one request to a store that is far
-		return row, nil
+	if home.Hosted && c.server.o.Copies { // each tag would be one request to a store that is far
+		tags, more, err := c.server.o.Hosted.Repo(home.Name).Tags(c.looking, lookTags, "")
+		row.Tags, row.MoreTags = len(tags), more
+		return row, unlessMissing(err)
 	}
-	if err != nil {
-		return row, err
-	}
-	tags, _, err := c.shelf(home).tags(c.looking, lookTags, "")
-	if err != nil && !missing(err) {
-		return row, err
-	}
+	tags, more, err := c.shelf(home).tags(c.looking, lookTags, "")
+	row.Tags, row.MoreTags = len(tags), more
 	for _, t := range tags {
-		if t.changed.After(row.Changed) {
+		if !more && t.changed.After(row.Changed) {
 			row.Latest, row.Changed = t.name, t.changed
 		}
 	}
-	return row, nil
+	return row, unlessMissing(err)
 }
 
 func (c *call) repositoryPage(name string) error {

@@ -20,7 +20,6 @@ const configLimit = 256 << 10
 
 // shelf is what is here of one repository, wherever it is from. Looking asks no upstream.
 type shelf interface {
-	names(ctx context.Context, n int) (tags []string, more bool, err error)
 	tags(ctx context.Context, n int, last string) (tags []tagHere, more bool, err error)
 	tag(ctx context.Context, name string) (tagHere, error)
 	manifest(ctx context.Context, ref string) (manifestHere, error)
@@ -53,14 +52,6 @@ func (c *call) shelf(home Home) shelf {
 type cachedShelf struct {
 	page *Page
 	repo cache.Repo
-}
-
-func (s cachedShelf) names(ctx context.Context, n int) (names []string, more bool, err error) {
-	tags, more, err := s.tags(ctx, n, "")
-	for _, t := range tags {
-		names = append(names, t.name)
-	}
-	return names, more, err
 }
 
 func (s cachedShelf) tags(ctx context.Context, n int, last string) (tags []tagHere, more bool, err error) {
@@ -102,10 +93,6 @@ func (s cachedShelf) kept(ctx context.Context, d digest.Digest) ui.Kept {
 }
 
 type hostedShelf struct{ repo hosted.Repo }
-
-func (s hostedShelf) names(ctx context.Context, n int) (tags []string, more bool, err error) {
-	return s.repo.Tags(ctx, n, "")
-}
 
 func (s hostedShelf) tags(ctx context.Context, n int, last string) (tags []tagHere, more bool, err error) {
 	infos, more, err := s.repo.TagInfos(ctx, n, last)
@@ -164,4 +151,11 @@ func recovered(do func() error) func() error {
 // missing reports whether an error says that something is not here.
 func missing(err error) bool {
 	return errors.Is(err, cache.ErrNotFound) || errors.Is(err, hosted.ErrManifestUnknown) || errors.Is(err, hosted.ErrNameUnknown)
+}
+
+func unlessMissing(err error) error {
+	if missing(err) {
+		return nil
+	}
+	return err
 }
