@@ -66,37 +66,36 @@ func (r referrersRecord) valid() bool { return !r.Checked.IsZero() }
 // unless upstream is out and the answer stale. Of a manifest that is here, an outage leaves an empty index with a warning: some
 // daemons ask with every pull, and would fail all of it.
 func (m *Manifests) Referrers(ctx context.Context, l Lister, d digest.Digest) (ocispec.Index, string, error) {
-	index, text, err := m.referrers(ctx, l, d)
-	if !IsOutage(err) {
-		return index, text, err
-	}
 	repo := l.Repo()
+	rec, outage, err := m.referrers(ctx, l, d)
+	if !IsOutage(err) {
+		return rec.Index, m.warn(repo.Registry, resolution{record: tagRecord{Checked: rec.Checked}, outage: outage}), err
+	}
 	if _, _, notHere := m.Kept(ctx, repo, string(d)); notHere != nil {
-		return index, "", err
+		return ocispec.Index{}, "", err
 	}
 	m.o.Events.Stale(repo.Registry, string(cause(err)))
-	return index, warning(repo.Registry, err, "what refers to this is not known"), nil
+	return ocispec.Index{}, warning(repo.Registry, err, "what refers to this is not known"), nil
 }
 
-// referrers is Referrers for those who must know.
-func (m *Manifests) referrers(ctx context.Context, l Lister, d digest.Digest) (ocispec.Index, string, error) {
+// referrers is Referrers for those who must know. The outage is why the record is stale; nil when it is not.
+func (m *Manifests) referrers(ctx context.Context, l Lister, d digest.Digest) (rec referrersRecord, outage, err error) {
 	repo := l.Repo()
 	d = digest.Digest(strings.Clone(string(d)))
 	old, oldErr := m.knownReferrers(ctx, repo, d)
 	if oldErr == nil && m.isFresh(old) {
-		return old.Index, "", nil
+		return old, nil, nil
 	}
-	rec, err := share(ctx, m.flights, flightKey("referrers", repo, string(d)), func(ctx context.Context) (referrersRecord, error) {
+	rec, err = share(ctx, m.flights, flightKey("referrers", repo, string(d)), func(ctx context.Context) (referrersRecord, error) {
 		if oldErr == nil {
 			ctx = TryOnce(ctx)
 		}
 		return m.askReferrers(ctx, l, d)
 	})
 	if IsOutage(err) && oldErr == nil {
-		res := resolution{record: tagRecord{Checked: old.Checked}, outage: err}
-		return old.Index, m.warn(repo.Registry, res), nil
+		return old, err, nil
 	}
-	return rec.Index, "", err
+	return rec, nil, err
 }
 
 func (m *Manifests) askReferrers(ctx context.Context, l Lister, d digest.Digest) (referrersRecord, error) {

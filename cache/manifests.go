@@ -54,6 +54,7 @@ type Answer struct {
 	Manifest *Manifest
 	Tier     Tier
 	Warning  string // the text of a Warning header; empty unless the answer is stale
+	Outage   error  // why it is; nil when it is not
 }
 
 // refName is a tag or a digest within a repository.

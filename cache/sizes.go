@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
-	"slices"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -93,34 +92,4 @@ func (s *sum) first(d digest.Digest) bool {
 	_, counted := s.counted[d]
 	s.counted[d] = struct{}{}
 	return !counted
-}
-
-// namedApart gives the digests that a manifest or an index of any known kind names: those of manifests, and those of blobs. What
-// does not parse names none, and a digest that is malformed is none.
-func namedApart(manifest []byte) (manifests, blobs []digest.Digest) {
-	type named struct {
-		Digest  digest.Digest `json:"digest"`
-		BlobSum digest.Digest `json:"blobSum"` // Docker schema 1
-	}
-	var content struct {
-		Config    named   `json:"config"`
-		Layers    []named `json:"layers"`
-		Blobs     []named `json:"blobs"`
-		Manifests []named `json:"manifests"`
-		FSLayers  []named `json:"fsLayers"`
-	}
-	if json.Unmarshal(manifest, &content) != nil {
-		return nil, nil
-	}
-	valid := func(lists ...[]named) (all []digest.Digest) {
-		for _, n := range slices.Concat(lists...) {
-			for _, d := range []digest.Digest{n.Digest, n.BlobSum} {
-				if d.Validate() == nil {
-					all = append(all, d)
-				}
-			}
-		}
-		return all
-	}
-	return valid(content.Manifests), valid([]named{content.Config}, content.Layers, content.Blobs, content.FSLayers)
 }

@@ -75,7 +75,7 @@ func (m *Manifests) byTag(ctx context.Context, up Upstream, tag string) (Answer,
 	if err != nil {
 		return Answer{}, err
 	}
-	return Answer{Manifest: man, Tier: tier, Warning: m.warn(name.Registry, res)}, nil
+	return Answer{Manifest: man, Tier: tier, Warning: m.warn(name.Registry, res), Outage: res.outage}, nil
 }
 
 // meant gives the manifest of a resolution. That the tag means it says that the repository has it.

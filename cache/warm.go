@@ -14,10 +14,12 @@ import (
 )
 
 const (
-	warmImages   = 4    // whose manifests are looked through at once
-	warmRequests = 8    // for manifests and lists at once
-	warmBlobs    = 4    // fetched at once
-	warmMost     = 2000 // manifests of one image, with what refers to it
+	warmImages   = 4 // whose manifests are looked through at once
+	warmRequests = 8 // for manifests and lists at once
+	warmBlobs    = 4 // fetched at once
+
+	warmManifests = 2000   // that those of one image name, with what refers to it
+	warmParts     = 20_000 // manifests and blobs of one image
 
 	warmSettle = 10 * time.Second
 )
@@ -45,12 +47,12 @@ type WarmOptions struct {
 
 // WarmImages fetches whole images, so that they can be pulled while their upstreams are out: manifests first, so that it is known how
 // much there is to fetch, then blobs. Fills that run are joined. Of an upstream that limits our requests no more is asked;
-// what is here counts all the same. There is one report for each image, in their order; the error is that of ctx.
+// what is here counts all the same. Somebody waits for this, so it may use up what Spare keeps back. There is one report for each image, in their order; the error is that of ctx.
 func WarmImages(ctx context.Context, m *Manifests, c *Blobs, images []WarmImage, o WarmOptions) ([]WarmReport, error) {
 	r := &warmRun{manifests: m, blobs: c, o: o, slots: semaphore.NewWeighted(warmRequests), limits: map[warmLimit]error{},
 		wanted: map[blobName]*warmBlob{}}
 	for _, image := range images {
-		r.plans = append(r.plans, &warmPlan{image: image, known: map[digest.Digest]bool{}})
+		r.plans = append(r.plans, &warmPlan{image: image, named: map[digest.Digest]bool{}, known: map[digest.Digest]bool{}})
 	}
 	defer r.tellUntilDone()()
 	r.planAll(ctx)
@@ -86,18 +88,14 @@ type warmPlan struct {
 
 	mu        sync.Mutex
 	root      digest.Digest
-	known     map[digest.Digest]bool
+	named     map[digest.Digest]bool // manifests that others name
+	known     map[digest.Digest]bool // manifests that are here, and blobs
+	left      int                    // parts beyond what is looked at
 	manifests []Descriptor
-	blobs     []warmNamed
+	blobs     []namedBlob
 	missing   []WarmPart
 	skipped   []WarmPart
 	note      string
-}
-
-// warmNamed is a blob as a manifest names it.
-type warmNamed struct {
-	what string
-	Descriptor
 }
 
 func (r *warmRun) planAll(ctx context.Context) {

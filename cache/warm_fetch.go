@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	warmTries = 3           // of one blob, each of which ends with an answer or with wrong bytes
+	warmTries = 3           // of one blob that comes with wrong bytes: what was there before, ranges, one plain stream
 	warmWait  = time.Second // for a place among the fills
 )
 
@@ -51,42 +51,6 @@ func (r *warmRun) measure() {
 }
 
 func iec(n int64) string { return humanize.IBytes(uint64(max(0, n))) }
-
-// largest is the size of the largest blob that can be kept.
-func (c *Blobs) largest() int64 {
-	if c.disk == nil {
-		return c.memory.Ceiling()
-	}
-	return c.capacity()
-}
-
-// capacity is how many bytes of blobs can be kept.
-func (c *Blobs) capacity() int64 {
-	if c.disk == nil {
-		return c.memory.capacity()
-	}
-	u := c.Usage()
-	return u.Limit - u.Records
-}
-
-func (m *Memory) capacity() int64 {
-	if m == nil || m.cache == nil {
-		return 0
-	}
-	return m.cache.MaxCost()
-}
-
-// catchUp waits until what was set is to be found.
-func (m *Memory) catchUp() {
-	if m == nil || m.cache == nil {
-		return
-	}
-	m.closing.RLock()
-	defer m.closing.RUnlock()
-	if !m.closed {
-		m.cache.Wait()
-	}
-}
 
 // fetchAll fetches the blobs, those of the first images first.
 func (r *warmRun) fetchAll(ctx context.Context) {
@@ -132,10 +96,43 @@ func (r *warmRun) fetch(ctx context.Context, w *warmBlob) error {
 	})
 }
 
-// bring has a blob filled, and waits until it is complete and verified on the disk. It follows the fill like a reader, so that the
-// fill does not take it for one that nobody waits for; the end of ctx leaves it running.
+// bring has a blob filled, and waits until it is complete and verified on the disk. One that comes with wrong bytes is fetched
+// again, at last by one plain stream. The end of ctx leaves the fill running.
 func (c *Blobs) bring(ctx context.Context, from Origin, d digest.Digest, filling func(*fill)) error {
 	for try := 1; ; try++ {
+		if err := c.reprieved(ctx, blobName{from.Repo(), d}); err != nil {
+			return err
+		}
+		plain := c.isAlone(d)
+		err := c.bringOnce(ctx, from, d, filling)
+		if !errors.Is(err, ErrCorrupt) || ctx.Err() != nil || plain || try == warmTries {
+			return err
+		}
+	}
+}
+
+// reprieved waits until a blob that came with wrong bytes may be asked for again, though not for ever: others ask for it too.
+func (c *Blobs) reprieved(ctx context.Context, name blobName) error {
+	for range 2 * corruptFor / warmWait {
+		if err, known := c.refused.get(name); !known || !errors.Is(err, ErrCorrupt) {
+			return nil
+		}
+		if err := pause(ctx, warmWait); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Blobs) isAlone(d digest.Digest) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.alone[d]
+}
+
+// bringOnce follows the fill like a reader, so that it does not take itself for one that nobody waits for.
+func (c *Blobs) bringOnce(ctx context.Context, from Origin, d digest.Digest, filling func(*fill)) error {
+	for {
 		rd, err := c.openLocal(ctx, from, d, Whole)
 		if rd == nil && err == nil {
 			rd, err = c.follow(ctx, from, d, Whole)
@@ -145,7 +142,6 @@ func (c *Blobs) bring(ctx context.Context, from Origin, d digest.Digest, filling
 			if err := pause(ctx, warmWait); err != nil {
 				return err
 			}
-			try--
 			continue
 		case err != nil:
 			return err
@@ -155,11 +151,8 @@ func (c *Blobs) bring(ctx context.Context, from Origin, d digest.Digest, filling
 			return rd.Close()
 		}
 		filling(w.fill)
-		err = c.await(ctx, w.fill)
-		rd.Close()
-		if err == nil || ctx.Err() != nil || try == warmTries || !errors.Is(err, ErrCorrupt) {
-			return err
-		}
+		defer rd.Close()
+		return c.await(ctx, w.fill)
 	}
 }
 
@@ -198,31 +191,4 @@ func (c *Blobs) pass(ctx context.Context, from Origin, d digest.Digest) error {
 	}
 	_, err = rd.WriteTo(struct{ io.Writer }{io.Discard})
 	return errors.Join(err, rd.Close())
-}
-
-// verified reports whether a blob is complete here and known to be right.
-func (c *Blobs) verified(d digest.Digest) bool {
-	if c.disk == nil {
-		_, ok := c.memory.Blob(d)
-		return ok
-	}
-	c.disk.mu.Lock()
-	defer c.disk.mu.Unlock()
-	e := c.disk.index[d]
-	return e != nil && e.verified
-}
-
-// use looks whether a blob is here in the end. That counts as use: somebody has asked for it.
-func (c *Blobs) use(d digest.Digest) (size int64, ok bool) {
-	if c.disk == nil {
-		c.memory.catchUp()
-		b, ok := c.memory.Blob(d)
-		return int64(len(b)), ok
-	}
-	f, err := c.disk.open(d)
-	if f == nil || err != nil {
-		return 0, false
-	}
-	defer f.Close()
-	return f.size, f.verified
 }

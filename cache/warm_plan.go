@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -27,15 +28,18 @@ var signatureTags = []string{".sig", ".att", ".sbom"}
 
 // plan finds out what belongs to an image, fetching its manifests.
 func (r *warmRun) plan(ctx context.Context, p *warmPlan) {
-	man, warning, err := r.manifest(ctx, p, p.image.Ref)
+	man, stale, err := r.manifest(ctx, p, p.image.Ref)
 	if err != nil {
 		p.miss(WarmPart{What: "image", Why: err.Error()})
 		return
 	}
-	p.root, p.note = man.Digest, warning
+	p.root, p.note = man.Digest, stale
 	var all sync.WaitGroup
 	r.look(ctx, p, man, warmAsked, &all)
 	all.Wait()
+	if p.left > 0 {
+		p.miss(WarmPart{What: "image", Why: fmt.Sprintf("too many parts: it has more than %d manifests or %d manifests and blobs; what else they name was not looked at", warmManifests, warmParts)})
+	}
 	slices.SortStableFunc(p.missing, func(a, b WarmPart) int { return strings.Compare(string(a.Digest), string(b.Digest)) })
 }
 
@@ -54,7 +58,7 @@ func (r *warmRun) manifest(ctx context.Context, p *warmPlan, ref string) (*Manif
 		return man, "not checked, for " + repo.Registry + " limits our requests", nil
 	}
 	a, err := r.manifests.Get(ctx, p.image.From, ref)
-	r.notice(repo.Registry, false, err)
+	r.notice(repo.Registry, false, cmp.Or(err, a.Outage))
 	return a.Manifest, a.Warning, err
 }
 
@@ -77,12 +81,12 @@ func (r *warmRun) look(ctx context.Context, p *warmPlan, man *Manifest, role war
 	if !p.take(man) {
 		return
 	}
-	var content warmContent
+	var content contents[Descriptor]
 	if err := json.Unmarshal(man.Bytes, &content); err != nil {
 		p.miss(WarmPart{What: "manifest", Digest: man.Digest, Why: "it cannot be read: " + err.Error()})
 		return
 	}
-	for _, b := range content.blobs() {
+	for _, b := range blobsOf(&content) {
 		p.takeBlob(b)
 	}
 	chosen, absent := choose(content.Manifests, r.o.Platforms)
@@ -108,7 +112,11 @@ func (r *warmRun) look(ctx context.Context, p *warmPlan, man *Manifest, role war
 	}
 }
 
+// follow fetches a manifest that another one names, unless something has named it before.
 func (r *warmRun) follow(ctx context.Context, p *warmPlan, d Descriptor, role warmRole, all *sync.WaitGroup) {
+	if !p.mayFollow(d.Digest) {
+		return
+	}
 	if err := d.Digest.Validate(); err != nil { // it would be taken for a tag
 		p.miss(WarmPart{What: "manifest", Name: string(d.Digest), Size: d.Size, Why: err.Error()})
 		return
@@ -151,9 +159,9 @@ func (r *warmRun) listReferrers(ctx context.Context, from WarmSource, d digest.D
 		}
 		return rec.Index, nil
 	}
-	index, _, err := r.manifests.referrers(ctx, from, d)
-	r.notice(registry, false, err)
-	return index, err
+	rec, outage, err := r.manifests.referrers(ctx, from, d)
+	r.notice(registry, false, cmp.Or(err, outage))
+	return rec.Index, err
 }
 
 // signature goes on with a tag that may be there.
@@ -165,35 +173,57 @@ func (r *warmRun) signature(ctx context.Context, p *warmPlan, tag string, all *s
 	switch {
 	case isAnswer(err):
 	case err != nil:
-		p.miss(WarmPart{What: "referrers", Name: tag, Why: err.Error()})
+		p.miss(WarmPart{What: "referrers", Name: tag, Why: "whether there is one is not known: " + err.Error()})
 	default:
 		r.look(ctx, p, man, warmAttached, all)
 	}
 }
 
-// take notes a manifest; false when it was noted before, or is one too many.
+// mayFollow notes that a manifest is named; false when it was named before, or is one too many.
+func (p *warmPlan) mayFollow(d digest.Digest) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.named[d] {
+		return false
+	}
+	if len(p.named) == warmManifests {
+		p.left++
+		return false
+	}
+	p.named[d] = true
+	return true
+}
+
+// first notes a part; false when it was noted before, or is one too many. The caller holds mu.
+func (p *warmPlan) first(d digest.Digest) bool {
+	if p.known[d] {
+		return false
+	}
+	if len(p.known) == warmParts {
+		p.left++
+		return false
+	}
+	p.known[d] = true
+	return true
+}
+
+// take notes a manifest that is here.
 func (p *warmPlan) take(man *Manifest) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.known[man.Digest] {
-		return false
-	}
-	p.known[man.Digest] = true
-	if len(p.manifests) == warmMost {
-		p.missing = append(p.missing, WarmPart{What: "manifest", Digest: man.Digest, Why: fmt.Sprintf("the image has more than %d manifests", warmMost)})
+	if !p.first(man.Digest) {
 		return false
 	}
 	p.manifests = append(p.manifests, Descriptor{MediaType: man.MediaType, Digest: man.Digest, Size: int64(len(man.Bytes))})
 	return true
 }
 
-func (p *warmPlan) takeBlob(b warmNamed) {
+func (p *warmPlan) takeBlob(b namedBlob) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.known[b.Digest] {
+	if !p.first(b.Digest) {
 		return
 	}
-	p.known[b.Digest] = true
 	switch err := b.Digest.Validate(); {
 	case err != nil:
 		p.missing = append(p.missing, WarmPart{What: b.what, Name: string(b.Digest), Why: err.Error()})
@@ -205,31 +235,6 @@ func (p *warmPlan) takeBlob(b warmNamed) {
 }
 
 // foreign: image-spec, "Non-Distributable Layers", and Docker's foreign layers.
-func (b warmNamed) foreign() bool {
+func (b namedBlob) foreign() bool {
 	return len(b.URLs) > 0 || strings.Contains(b.MediaType, ".nondistributable.") || strings.Contains(b.MediaType, ".foreign.")
-}
-
-// warmContent is what manifests and indexes of all kinds name.
-type warmContent struct {
-	Config    *Descriptor  `json:"config"`
-	Layers    []Descriptor `json:"layers"`
-	Blobs     []Descriptor `json:"blobs"`
-	Manifests []Descriptor `json:"manifests"`
-	FSLayers  []struct {   // Docker schema 1
-		BlobSum digest.Digest `json:"blobSum"`
-	} `json:"fsLayers"`
-}
-
-func (c *warmContent) blobs() []warmNamed {
-	var all []warmNamed
-	if c.Config != nil && c.Config.Digest != "" {
-		all = append(all, warmNamed{"config", *c.Config})
-	}
-	for _, d := range slices.Concat(c.Layers, c.Blobs) {
-		all = append(all, warmNamed{"layer", d})
-	}
-	for _, l := range c.FSLayers {
-		all = append(all, warmNamed{"layer", Descriptor{Digest: l.BlobSum, Size: -1}})
-	}
-	return all
 }

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -26,7 +27,9 @@ func choose(manifests []Descriptor, wanted []ocispec.Platform) (chosen []Descrip
 		if d.Annotations[attestationType] != "" || d.Platform == nil || d.Platform.OS == "unknown" {
 			continue
 		}
-		left[d.Digest] = true
+		if _, listed := left[d.Digest]; !listed { // some manifests are for several platforms
+			left[d.Digest] = true
+		}
 		for i, w := range wanted {
 			if samePlatform(w, *d.Platform) {
 				found[i], left[d.Digest] = true, false
@@ -48,10 +51,8 @@ func choose(manifests []Descriptor, wanted []ocispec.Platform) (chosen []Descrip
 
 // samePlatform: a platform that is wanted without a variant may have any.
 func samePlatform(wanted, p ocispec.Platform) bool {
-	variant := p.Variant
-	if p.Architecture == "arm64" && variant == "" {
-		variant = "v8" // there was no other before
-	}
+	usual := map[string]string{"arm64": "v8", "arm": "v7", "amd64": "v1"} // what clients take one without a variant for
+	variant := cmp.Or(p.Variant, usual[p.Architecture])
 	return wanted.OS == p.OS && wanted.Architecture == p.Architecture && (wanted.Variant == "" || wanted.Variant == variant)
 }
 
