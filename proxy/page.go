@@ -136,6 +136,9 @@ func (c *call) frame(title, at string) ui.Page {
 	if c.caller != nil {
 		p.User = string(c.caller.Subject)
 	}
+	if strings.HasPrefix(c.req.Ref, "/ui/") {
+		p.Here = c.req.Ref
+	}
 	p.Login = c.server.o.Access.Closed() && p.User == ""
 	if !p.Login {
 		p.Version = c.server.o.Page.Version

@@ -17,14 +17,15 @@ const (
 	shownLargest = 50
 	keptLargest  = 1000            // of what was counted: some of it is not for every reader
 	countedFor   = 5 * time.Minute // after which the next reader makes it be counted again
+	firstCount   = 300 * time.Millisecond
 )
 
 // spaceCount is what each cached repository takes. It is counted behind the page: that reads every tag and manifest.
 type spaceCount struct {
 	mu       sync.Mutex // guards all
 	sizes    []cache.RepoSize
-	counted  time.Time // zero: not yet
-	counting bool
+	counted  time.Time     // zero: not yet
+	counting chan struct{} // closed when that is done; nil: nobody counts
 }
 
 func (c *call) spacePage() error {
@@ -33,7 +34,7 @@ func (c *call) spacePage() error {
 	}
 	p := ui.Space{Page: c.frame("Space", "space"), Tiers: c.tiers(), Hosted: c.hostedUsage()}
 	var cached []cache.RepoSize
-	cached, p.Counted, p.Counting = c.server.cachedSizes()
+	cached, p.Counted, p.Counting = c.cachedSizes()
 	p.Largest = c.largest(cached)
 	return c.show(func(w io.Writer) error { return c.server.ui.Space(w, p) })
 }
@@ -58,17 +59,36 @@ func (c *call) largest(cached []cache.RepoSize) []ui.Largest {
 	return all[:min(len(all), shownLargest)]
 }
 
-// cachedSizes gives what was counted last, and counts anew where that was long ago.
-func (s *Server) cachedSizes() (sizes []cache.RepoSize, counted time.Time, counting bool) {
+// cachedSizes gives what was counted last. Where nothing was, it waits a moment for what is counted now.
+func (c *call) cachedSizes() (sizes []cache.RepoSize, counted time.Time, counting bool) {
+	n := &c.server.space
+	done := c.server.countAnew()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.counted.IsZero() && done != nil {
+		n.mu.Unlock()
+		ctx, cancel := context.WithTimeout(c.looking, firstCount)
+		select {
+		case <-done:
+		case <-ctx.Done():
+		}
+		cancel()
+		n.mu.Lock()
+	}
+	return n.sizes, n.counted, n.counting != nil
+}
+
+// countAnew begins to count where that was long ago. What it gives is closed when that is done; nil where nobody counts.
+func (s *Server) countAnew() (done chan struct{}) {
 	n := &s.space
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if !n.counting && (n.counted.IsZero() || s.o.Now().Sub(n.counted) > countedFor) && s.ctx.Err() == nil {
-		n.counting = true
+	if n.counting == nil && (n.counted.IsZero() || s.o.Now().Sub(n.counted) > countedFor) && s.ctx.Err() == nil {
+		n.counting = make(chan struct{})
 		s.running.Add(1) // Shutdown waits for it
 		go s.countSpace()
 	}
-	return n.sizes, n.counted, n.counting
+	return n.counting
 }
 
 // countSpace ends with what it counts, or with the server.
@@ -81,7 +101,8 @@ func (s *Server) countSpace() {
 	})()
 	s.space.mu.Lock()
 	defer s.space.mu.Unlock()
-	s.space.counting = false
+	close(s.space.counting)
+	s.space.counting = nil
 	if err != nil { // what was counted before stands, and the next reader makes it be tried again
 		if s.ctx.Err() == nil {
 			s.o.Log.Warn("what cached repositories take cannot be counted", "err", err)

@@ -125,6 +125,9 @@ func TestLoggingInToThePage(t *testing.T) {
 	if res, body := s.do(t, "GET", "/"); res.StatusCode != 200 || !strings.Contains(body, `href="/login`) {
 		t.Errorf("nobody: %d %s", res.StatusCode, body)
 	}
+	if _, body := s.do(t, "GET", "/ui/repositories/team/a"); !strings.Contains(body, `href="/login?to=%2fui%2frepositories%2fteam%2fa"`) {
+		t.Errorf("a login does not lead back: %s", body)
+	}
 	if res, _ := s.do(t, "GET", "/login"); res.StatusCode != 401 || !strings.HasPrefix(res.Header.Get("Www-Authenticate"), "Basic ") {
 		t.Errorf("nobody logs in: %d %v", res.StatusCode, res.Header)
 	}

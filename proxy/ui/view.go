@@ -15,6 +15,7 @@ type Page struct {
 	Server string // host and port, as they stand in image names
 	User   string // who is logged in; empty: nobody
 	Login  bool   // there are users, and nobody is logged in
+	Here   string // path to come back to after a login; empty: the first page
 	Notice string // of what was just done
 
 	Version string // of the program, for those who may know it; empty: not shown
