@@ -105,7 +105,7 @@ func (c *Blobs) bring(ctx context.Context, from Origin, d digest.Digest, filling
 		}
 		plain := c.isAlone(d)
 		err := c.bringOnce(ctx, from, d, filling)
-		if !errors.Is(err, ErrCorrupt) || ctx.Err() != nil || plain || try == warmTries {
+		if !errors.Is(err, ErrCorrupt) || plain || try == warmTries {
 			return err
 		}
 	}

@@ -85,10 +85,10 @@ func TestWarmReportsWhatIsMissing(t *testing.T) {
 	}
 }
 
-// hasty makes time pass so fast that nothing is remembered for long.
+// hasty makes time pass with each look at the clock.
 func hasty() func(*BlobOptions) {
 	clock := newManualClock()
-	return func(o *BlobOptions) { o.Now = func() time.Time { clock.advance(corruptFor); return clock.now() } }
+	return func(o *BlobOptions) { o.Now = func() time.Time { clock.advance(corruptFor / 3); return clock.now() } }
 }
 
 // Ranges that a registry cuts wrongly are followed by one plain stream.
