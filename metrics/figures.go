@@ -37,7 +37,7 @@ func NewFigures(h *HTTP, c *Cache, u *Upstream, since time.Time) func() proxy.Fi
 			}
 		}
 		for key, n := range *h.sent.known.Load() {
-			if i, ok := at[key.registry]; ok {
+			if i, ok := at[key.registry]; ok && key.tier != "" { // lists and errors are no content
 				f.Registries[i].Sent += value(n)
 			}
 		}

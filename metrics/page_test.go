@@ -155,7 +155,7 @@ const pageHead = `# Metrics
 - Every histogram has classic buckets and is a [native histogram](https://prometheus.io/docs/specs/native_histograms/) too: a Prometheus that scrapes those keeps them instead, unless ` + "`always_scrape_classic_histograms`" + ` is set.
 - Label values come from closed lists and from the configuration; what neither names is ` + "`other`" + `. Series that alerts look at are there from the start.
 - What other servers of the same bucket read is in ` + "`entrepot_replica_served_*`" + ` and not in ` + "`entrepot_http_*`" + `, so over all servers the traffic that upstreams were spared is
-  ` + "`1 - sum(entrepot_upstream_received_bytes_total) / sum(entrepot_http_sent_bytes_total{registry!~\"hosted|none|other\"})`" + `.
+  ` + "`1 - sum(entrepot_upstream_received_bytes_total) / sum(entrepot_http_sent_bytes_total{registry!~\"hosted|none|other\",tier!=\"none\"})`" + `.
 
 | name | type | labels | meaning |
 |---|---|---|---|

@@ -194,11 +194,14 @@ func (c *call) repositoryPage(name string) error {
 	}
 	p := ui.RepositoryPage{
 		Page: c.frame(name, "repositories"), Name: name, Hosted: home.Hosted, Bytes: -1,
-		Delete: c.mayDelete(home, !c.server.o.NoDelete.Tags),
+		Delete: c.mayDelete(home, !c.server.o.NoDelete.Tags), DeleteAll: c.mayDelete(home, !c.server.o.NoDelete.Manifests),
 	}
 	deleted := Request{Kind: KindManifest, Name: name, Ref: string(c.ctx.QueryArgs().Peek("deleted"))}
 	if deleted.check() == nil { // a link can say anything
 		p.Notice = "Deleted: " + deleted.Ref
+		if !deleted.ByDigest() {
+			p.Notice += ". The image that it named stays, by its digest."
+		}
 	}
 	if usage, counted := c.server.o.Hosted.Usage().Repositories[home.Name]; counted && home.Hosted {
 		p.Bytes = usage.Bytes

@@ -15,7 +15,7 @@ func (c *call) setupPage() error {
 	if !slices.ContainsFunc(clients, func(k clientconfig.Client) bool { return k.Word == word }) {
 		word = clients[0].Word
 	}
-	server := clientconfig.Server{URL: c.base(), Upstreams: c.upstreams()}
+	server := clientconfig.Server{URL: c.base(), Upstreams: c.upstreams(), Users: c.server.o.Access.Closed()}
 	if slices.Contains(server.Upstreams, c.server.names.Default) {
 		server.Default = c.server.names.Default
 	}

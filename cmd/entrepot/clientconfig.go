@@ -25,7 +25,7 @@ func clientConfigCommand(in invocation) *cobra.Command {
 		Long: `Print the files to write and the commands to run so that a client uses this
 server: docker, containerd, podman, k3s, kind or buildkit. They are made for
 ENTREPOT_PUBLIC_URL, or else for the address that the server listens on, and
-for its upstreams. Nothing is changed.`,
+for its upstreams. Commands are printed as comments. Nothing is changed.`,
 		Example: `  entrepot client-config docker
   entrepot client-config containerd --url http://cache.corp:5000
   entrepot client-config podman --json`,
@@ -47,7 +47,7 @@ func (in invocation) clientConfig(c Config, client, at string, asJSON bool) erro
 		}
 	}
 	names := c.names()
-	steps, err := clientconfig.Config(client, clientconfig.Server{URL: at, Upstreams: names.Upstreams, Default: names.Default})
+	steps, err := clientconfig.Config(client, clientconfig.Server{URL: at, Upstreams: names.Upstreams, Default: names.Default, Users: c.Htpasswd != ""})
 	if err != nil {
 		return usageError{fmt.Errorf("client-config: %w", err)}
 	}
@@ -61,9 +61,12 @@ func (in invocation) clientConfig(c Config, client, at string, asJSON bool) erro
 		}
 		fmt.Fprintf(&text, "# %s\n", step.Does)
 		if step.Path != "" {
-			fmt.Fprintf(&text, "# %s\n", step.Path)
+			fmt.Fprintf(&text, "# %s\n%s", step.Path, step.Content)
+			continue
 		}
-		text.WriteString(step.Content)
+		for line := range strings.Lines(step.Content) {
+			text.WriteString("#   " + line) // a comment, so that the text of one file can be redirected into it
+		}
 	}
 	_, err = io.WriteString(in.out, text.String())
 	return err

@@ -13,6 +13,7 @@ type Server struct {
 	URL       string   // where clients reach it: http://cache.corp:5000, without a path
 	Upstreams []string // hosts of the registries behind it
 	Default   string   // that of names without a host; empty: none
+	Users     bool     // pushes take a login
 }
 
 // Client is one that is known.

@@ -191,3 +191,20 @@ func TestAddresses(t *testing.T) {
 		t.Errorf("of an unknown client: %v", err)
 	}
 }
+
+// Where there are users, what is copied as it is has to work too.
+func TestPushesTakeALoginWhereThereAreUsers(t *testing.T) {
+	for _, word := range []string{"docker", "podman"} {
+		for _, users := range []bool{false, true} {
+			s := at("http://cache.corp:5000")
+			s.Users = users
+			steps, err := Config(word, s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if last := steps[len(steps)-1].Content; strings.HasPrefix(last, word+" login cache.corp:5000\n") != users {
+				t.Errorf("%s with users %v: %s", word, users, last)
+			}
+		}
+	}
+}

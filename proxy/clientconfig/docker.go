@@ -39,11 +39,14 @@ func docker(s Server, at address) []Step {
 		steps = append(steps, Step{"For images of other registries (" + strings.Join(rest, ", ") + ") put the server's address in front of their names: Docker asks mirrors for Docker Hub's images only.",
 			"", "docker pull " + at.host + "/" + sample(rest[0]) + "\n"})
 	}
-	return append(steps, pushed("docker", at))
+	return append(steps, pushed("docker", s, at))
 }
 
 // pushed shows how an image of one's own is pushed by a command that takes Docker's words.
-func pushed(command string, at address) Step {
-	image := at.host + "/my-image:1"
-	return Step{"Push an image of your own, and pull it anywhere by the same name.", "", command + " tag my-image " + image + "\n" + command + " push " + image + "\n"}
+func pushed(command string, s Server, at address) Step {
+	image, login := at.host+"/my-image:1", ""
+	if s.Users {
+		login = command + " login " + at.host + "\n"
+	}
+	return Step{"Push an image of your own, and pull it anywhere by the same name.", "", login + command + " tag my-image " + image + "\n" + command + " push " + image + "\n"}
 }

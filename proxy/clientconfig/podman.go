@@ -18,6 +18,6 @@ func podman(s Server, at address) []Step {
 	return []Step{
 		{"Ask the server for the images of each registry; it is a file of its own, so nothing else changes, and each command reads it anew. CRI-O reads it after a reload.",
 			"/etc/containers/registries.conf.d/entrepot.conf", b.String()},
-		pushed("podman", at),
+		pushed("podman", s, at),
 	}
 }

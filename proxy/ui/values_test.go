@@ -78,7 +78,7 @@ func manyRepositories(n int) Repositories {
 }
 
 func repositoryValues() RepositoryPage {
-	p := RepositoryPage{Page: pageAt("team/app", "repositories"), Name: "team/app", Hosted: true, Bytes: 3 * gib, Delete: true,
+	p := RepositoryPage{Page: pageAt("team/app", "repositories"), Name: "team/app", Hosted: true, Bytes: 3 * gib, Delete: true, DeleteAll: true,
 		Next: "/ui/repositories/team/app?after=v2.4.0",
 		Tags: []Tag{
 			{Name: "v2.4.1", Digest: sum("v2.4.1"), Kind: "index", Platforms: []string{"linux/amd64", "linux/arm64", "linux/arm/v7", "linux/s390x", "windows/amd64"}, Size: 312 * mib, Created: before(27 * time.Hour), Changed: before(26 * time.Hour)},

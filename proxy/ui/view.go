@@ -108,6 +108,7 @@ type RepositoryPage struct {
 	Tags       []Tag
 	Next, Prev string // paths
 	Delete     bool   // tags may be deleted
+	DeleteAll  bool   // manifests too, with all their tags
 }
 
 // Tag is one line of a repository's tags.
