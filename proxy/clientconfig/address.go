@@ -17,12 +17,18 @@ type address struct {
 
 func parse(s string) (address, error) {
 	u, err := url.Parse(s)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || strings.ContainsFunc(u.Host, foreign) || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
 		return address{}, fmt.Errorf("%q is not the address of a server: write http://cache.corp:5000 or https://registry.example", s)
 	}
 	at := address{host: nameable(u), plain: u.Scheme == "http", loopback: isLoopback(u.Hostname())}
 	at.url = u.Scheme + "://" + at.host
 	return at, nil
+}
+
+// foreign: a host goes into files and commands as it is, and net/url lets quotes and more stand in one.
+func foreign(r rune) bool {
+	letter := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
+	return !letter && !strings.ContainsRune(".:-_[]", r)
 }
 
 // nameable is the host with a port where image names need one: what has neither a dot nor a colon is no host to them.

@@ -182,7 +182,8 @@ func TestAddresses(t *testing.T) {
 			t.Errorf("%s: %q, %v; want %q", f.url, got.host, err, f.host)
 		}
 	}
-	for _, url := range []string{"", "cache.corp:5000", "ftp://cache.corp", "http://", "http://cache.corp/v2", "http://u:p@cache.corp", "http://cache.corp?x=1"} {
+	for _, url := range []string{"", "cache.corp:5000", "ftp://cache.corp", "http://", "http://cache.corp/v2", "http://u:p@cache.corp", "http://cache.corp?x=1",
+		`http://a"]:5000`, "http://a$(id):5000", "http://a;b:5000", "http://a'b:5000", "http://a`b:5000", "http://a\\b:5000", "http://a%20b:5000", "http://[fe80::1%25eth0]:5000", "http://кеш:5000"} {
 		if _, err := Config("docker", at(url)); err == nil {
 			t.Errorf("%q is taken for an address", url)
 		}
