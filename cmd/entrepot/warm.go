@@ -25,8 +25,10 @@ func warmCommand(in invocation) *cobra.Command {
 		Long: `Fetch images through the cache: every platform, its layers, and what refers
 to them, such as signatures. They can be pulled then by tag and by digest while
 their upstream is away. The running server does it, with its limits and its
-policy; without one, this process does. It says what is missing, and ends with
-status 1 if anything is. Run again, it fetches only that.`,
+policy; without one, this process does. Since somebody waits for it, it may use
+up an upstream's rate limit, below ENTREPOT_RATE_FLOOR too, and then stops. It
+says what is missing, and ends with status 1 if anything is. Run again, it
+fetches only that.`,
 		Example: `  entrepot warm nginx:1.27 gcr.io/distroless/static
   entrepot warm --platform linux/amd64,linux/arm64 --file images.txt
   entrepot warm --json --file - < images.txt`,
@@ -96,7 +98,7 @@ func (in invocation) warm(ctx context.Context, c Config, q warmRequest, asJSON b
 	shown := in.showWarming()
 	state, err := warmThere(ctx, c, q, shown.tell)
 	if errors.Is(err, errNoServer) {
-		state, err = in.warmHere(ctx, c, q, shown.tell)
+		state, err = in.warmHere(ctx, c, q, shown)
 	}
 	if state.Images > 0 {
 		shown.tell(state) // what was not told yet
@@ -126,13 +128,13 @@ func warmThere(ctx context.Context, c Config, q warmRequest, tell func(warmState
 
 // warmHere puts a server together that listens nowhere. Unlike other commands it keeps to the limits that are configured, for it
 // fills the cache.
-func (in invocation) warmHere(ctx context.Context, c Config, q warmRequest, tell func(warmState)) (state warmState, err error) {
+func (in invocation) warmHere(ctx context.Context, c Config, q warmRequest, shown warming) (state warmState, err error) {
 	limitMemory(c)
-	a, err := wire(c, in.errs, newLogger(c, in.errs))
+	a, err := wire(c, shown.logs, newLogger(c, shown.logs))
 	if err != nil {
 		return warmState{}, whoseDirectory(c, err)
 	}
-	state, err = a.warmer(c).task(q)(ctx, tell)
+	state, err = a.warmer(c).task(q)(ctx, shown.tell)
 	a.upkeep.stop()
 	return state, errors.Join(err, a.close())
 }

@@ -6,8 +6,10 @@ import (
 	"io"
 	"maps"
 	"os"
+	"strings"
 	"sync/atomic"
 	"time"
+	"unicode"
 
 	"github.com/dustin/go-humanize"
 	"github.com/vbauerster/mpb/v8"
@@ -21,12 +23,14 @@ import (
 const (
 	warmLines  = 10 * time.Second // between two lines of progress, where there is no terminal
 	mostListed = 10               // missing parts of an image, for people; JSON has them all
+	mostRunes  = 500              // of one text, for people
 )
 
 // warming shows how far it is, on the standard error.
 type warming struct {
 	tell func(warmState)
 	end  func()
+	logs io.Writer // for lines of a log, which must not break what is drawn
 }
 
 // showWarming draws bars on a terminal, and writes lines elsewhere.
@@ -40,9 +44,9 @@ func (in invocation) showWarming() warming {
 func printWarming(w io.Writer) warming {
 	sometimes := &rate.Sometimes{First: 1, Interval: warmLines}
 	said := 0
-	return warming{end: func() {}, tell: func(s warmState) {
+	return warming{logs: w, end: func() {}, tell: func(s warmState) {
 		for ; said < len(s.Notes); said++ {
-			fmt.Fprintln(w, "entrepot: "+s.Notes[said])
+			fmt.Fprintln(w, "entrepot: "+harmless(s.Notes[said]))
 		}
 		if s.Known == 0 {
 			return
@@ -59,9 +63,10 @@ func drawWarming(w io.Writer) warming {
 	all, current := newDrawnBar(p), map[string]*drawnBar{}
 	said := 0
 	return warming{
+		logs: p,
 		tell: func(s warmState) {
 			for ; said < len(s.Notes); said++ {
-				fmt.Fprintln(p, "entrepot: "+s.Notes[said])
+				fmt.Fprintln(p, "entrepot: "+harmless(s.Notes[said]))
 			}
 			all.draw(fmt.Sprintf("images: looked through %d of %d", s.Known, s.Images), s.Have, s.Bytes)
 			left := maps.Clone(current)
@@ -69,7 +74,7 @@ func drawWarming(w io.Writer) warming {
 				if delete(left, now.Image); current[now.Image] == nil {
 					current[now.Image] = newDrawnBar(p)
 				}
-				current[now.Image].draw(now.Image, now.Have, now.Bytes)
+				current[now.Image].draw(harmless(now.Image), now.Have, now.Bytes)
 			}
 			for image, bar := range left {
 				bar.Abort(true)
@@ -130,9 +135,9 @@ func (in invocation) reportWarmed(reports []cache.WarmReport, asJSON bool) error
 
 func (in invocation) printWarmed(reports []cache.WarmReport) error {
 	for _, r := range reports {
-		line := fmt.Sprintf("%-10s  %s  %s in %d manifests and blobs", r.Status, r.Image, size(r.Bytes), len(r.Complete))
+		line := fmt.Sprintf("%-10s  %s  %s in %d manifests and blobs", harmless(string(r.Status)), harmless(r.Image), size(r.Bytes), len(r.Complete))
 		if r.Note != "" {
-			line += "; " + r.Note
+			line += "; " + harmless(r.Note)
 		}
 		if len(r.Skipped) > 0 {
 			line += fmt.Sprintf("; skipped layers that registries do not distribute: %d", len(r.Skipped))
@@ -153,17 +158,34 @@ func (in invocation) printWarmed(reports []cache.WarmReport) error {
 
 // described says what a part is, as far as that is known, and why it is not here.
 func described(p cache.WarmPart) string {
-	text := p.What
+	text := harmless(p.What)
 	if p.Name != "" {
-		text += " " + p.Name
+		text += " " + harmless(p.Name)
 	}
 	if p.Digest != "" {
-		text += " " + string(p.Digest)
+		text += " " + harmless(string(p.Digest))
 	}
 	if p.Size > 0 {
 		text += " (" + size(p.Size) + ")"
 	}
-	return text + ": " + p.Why
+	return text + ": " + harmless(p.Why)
+}
+
+// harmless is a text that may be a stranger's, as it can be shown on a terminal: what a manifest says could move the cursor, or
+// feign another line.
+func harmless(text string) string {
+	clean, n := strings.Builder{}, 0
+	for _, r := range text {
+		if n++; n > mostRunes {
+			clean.WriteString("...")
+			break
+		}
+		if !unicode.IsPrint(r) {
+			r = '?'
+		}
+		clean.WriteRune(r)
+	}
+	return clean.String()
 }
 
 func size(n int64) string { return humanize.IBytes(uint64(max(0, n))) }

@@ -14,6 +14,7 @@ func TestWarmingIsDrawnOnATerminal(t *testing.T) {
 	}
 	shown := invocation{errs: errs}.showWarming()
 	shown.tell(someProgress)
+	newLogger(Config{}, shown.logs).Warn("of the log")
 	var drawn strings.Builder
 	for buf := make([]byte, 4<<10); ; {
 		n, err := screen.Read(buf)
@@ -21,7 +22,7 @@ func TestWarmingIsDrawnOnATerminal(t *testing.T) {
 			t.Fatal(err)
 		}
 		drawn.Write(buf[:n])
-		if s := drawn.String(); strings.Contains(s, "docker.io/team/app:1") && strings.Contains(s, "5.0 MiB of 9.0 MiB") && strings.Contains(s, "a note") {
+		if s := drawn.String(); strings.Contains(s, "docker.io/team/app:1") && strings.Contains(s, "5.0 MiB of 9.0 MiB") && strings.Contains(s, "a note") && strings.Contains(s, "of the log") {
 			break
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/opencontainers/go-digest"
 
@@ -161,6 +162,34 @@ func TestImagesAsPeopleWriteThem(t *testing.T) {
 
 var someProgress = warmState{WarmProgress: cache.WarmProgress{Images: 2, Known: 2, Have: 5 << 20, Bytes: 9 << 20, Notes: []string{"a note"},
 	Current: []cache.WarmNow{{Image: "docker.io/team/app:1", Have: 1, Bytes: 2}}}}
+
+// What a stranger's index says is shown, but does nothing to a terminal.
+func TestTextsOfStrangersAreCleaned(t *testing.T) {
+	evil := "\x1b]0;title\x07\x1b[2J\ncomplete  \u202e\u009b1m\xff " + strings.Repeat("long", 1000)
+	var out, errs strings.Builder
+	in := invocation{out: &out, errs: &errs}
+	in.showWarming().tell(warmState{WarmProgress: cache.WarmProgress{Images: 1, Known: 1, Notes: []string{evil}, Current: []cache.WarmNow{{Image: evil}}}})
+	reports := []cache.WarmReport{{Image: "app " + evil, Status: cache.WarmIncomplete, Note: evil,
+		Missing: []cache.WarmPart{{What: "platform", Name: evil, Digest: digest.Digest(evil), Size: 1, Why: evil}}}}
+	if err := in.printWarmed(reports); err != nil {
+		t.Fatal(err)
+	}
+	shown := out.String() + errs.String()
+	if strings.ContainsFunc(shown, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }) || strings.Count(shown, "\n") != 4 {
+		t.Errorf("it shows %q", shown)
+	}
+	if len(shown) > 7*4*mostRunes || !strings.Contains(shown, "]0;title") {
+		t.Errorf("it shows %d bytes: %.300q", len(shown), shown)
+	}
+	out.Reset()
+	if err := printJSON(in, reports...); err != nil {
+		t.Fatal(err)
+	}
+	var kept cache.WarmReport
+	if err := json.Unmarshal([]byte(out.String()), &kept); err != nil || kept.Missing[0].Name != strings.ToValidUTF8(evil, "\ufffd") {
+		t.Errorf("JSON does not have it as it is: %v, %+v", err, kept.Missing)
+	}
+}
 
 func TestWarmingIsToldInLines(t *testing.T) {
 	var lines strings.Builder
