@@ -106,7 +106,7 @@ func (c *call) mayDelete(home Home, what bool) bool {
 	case c.server.o.Access.Closed():
 		return c.caller.Decide(access.Delete, policyName(home)).Allowed
 	}
-	return c.near()
+	return c.near() && (c.server.o.PublicURL != "" || c.fixedHost(c.base()))
 }
 
 // loginPage asks the browser for a user name and a password, which it sends with everything from then on.

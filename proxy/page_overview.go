@@ -64,8 +64,14 @@ func (c *call) live() ui.Live {
 
 func (c *call) upstreamHealth(host string, traffic RegistryFigures) ui.Upstream {
 	health := c.server.o.Registries[host].Health()
-	state := map[string]string{"half-open": "trying", "open": "down"}[health.State]
-	u := ui.Upstream{Host: host, State: cmp.Or(state, "up"), CredentialRefused: health.CredentialRefused, Sent: traffic.Sent, Fetched: traffic.Fetched}
+	state := "up"
+	switch {
+	case health.State == "open":
+		state = "down"
+	case health.State == "half-open", health.Failing:
+		state = "trying"
+	}
+	u := ui.Upstream{Host: host, State: state, CredentialRefused: health.CredentialRefused, Sent: traffic.Sent, Fetched: traffic.Fetched}
 	for _, l := range health.Limits {
 		u.Limits = append(u.Limits, ui.Limit{Account: l.Account, Limit: l.Limit, Remaining: l.Remaining})
 	}

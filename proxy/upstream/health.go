@@ -3,6 +3,7 @@ package upstream
 // Health is how an upstream is, as far as its answers told.
 type Health struct {
 	State             string // of the breaker: closed, half-open, open
+	Failing           bool   // the last exchange that told something failed
 	CredentialRefused bool   // for everything
 	Limits            []Limit
 }
@@ -15,7 +16,10 @@ type Limit struct {
 
 // Health asks nobody.
 func (r *Registry) Health() Health {
-	h := Health{State: r.breaker.two.State().String(), CredentialRefused: r.standing.refused()}
+	h := Health{
+		State: r.breaker.two.State().String(), Failing: r.breaker.two.Counts().ConsecutiveFailures > 0,
+		CredentialRefused: r.standing.refused(),
+	}
 	for _, s := range []*session{r.anonymous, r.own} {
 		if s == nil {
 			continue

@@ -77,6 +77,13 @@ func TestHealthTellsOfTheBreaker(t *testing.T) {
 	f := newFake(t)
 	f.mux.HandleFunc("/", status(http.StatusInternalServerError))
 	r := newRegistry(t, f, func(o *Options) { o.Patience = time.Millisecond })
+	if got := r.Health(); got.State != "closed" || got.Failing {
+		t.Errorf("before it was asked: %+v", got)
+	}
+	_, _ = r.Repository("a/b").FetchManifest(context.Background(), "v1")
+	if got := r.Health(); got.State != "closed" || !got.Failing {
+		t.Errorf("after a failure: %+v", got)
+	}
 	for range maxFailures {
 		_, _ = r.Repository("a/b").FetchManifest(context.Background(), "v1")
 	}
