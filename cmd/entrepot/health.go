@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -41,7 +40,7 @@ func healthcheck(ctx context.Context, c Config, _ []string) error {
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return errors.Join(errNoServer, err)
+		return fmt.Errorf("no server answers at %sADMIN_LISTEN=%s: %w", prefix, c.AdminListen, err)
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
