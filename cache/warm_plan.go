@@ -38,7 +38,7 @@ func (r *warmRun) plan(ctx context.Context, p *warmPlan) {
 	r.look(ctx, p, man, warmAsked, &all)
 	all.Wait()
 	if p.left > 0 {
-		p.miss(WarmPart{What: "image", Why: fmt.Sprintf("too many parts: it has more than %d manifests or %d manifests and blobs; what else they name was not looked at", warmManifests, warmParts)})
+		p.miss(WarmPart{What: "parts", Why: fmt.Sprintf("the image has too many parts, more than %d manifests or %d manifests and blobs; the rest was not looked at", warmManifests, warmParts)})
 	}
 	slices.SortStableFunc(p.missing, func(a, b WarmPart) int { return strings.Compare(string(a.Digest), string(b.Digest)) })
 }

@@ -29,7 +29,7 @@ const (
 
 // WarmPart is a part of an image that is not here, and why.
 type WarmPart struct {
-	What   string        `json:"what"` // manifest, config, layer, platform, referrers, or image for all of it
+	What   string        `json:"what"` // manifest, config, layer, platform, referrers, parts for those beyond what is looked at, or image for all of it
 	Name   string        `json:"name,omitempty"`
 	Digest digest.Digest `json:"digest,omitempty"`
 	Size   int64         `json:"size,omitempty"`

@@ -40,11 +40,16 @@ func TestWarm(t *testing.T) {
 
 	hub.Down()
 	gcr.Down()
+	hub.ResetCounters()
+	gcr.ResetCounters()
 	t.Run("referrers", func(t *testing.T) { hub.wantAttached(t, m) })
 	t.Run("dockerd 20", func(t *testing.T) {
 		hub.pullAll(t, newDocker(t, sandbox.New(t), m, "--storage-driver", "overlay2"), m, gcr)
 	})
 	t.Run("dockerd 29", func(t *testing.T) { hub.pullAll(t, newDocker(t, newDockerd29(t), m), m, gcr) })
+	if n := hub.Count() + gcr.Count(); n > 0 {
+		t.Errorf("upstreams answered %d requests after the cut", n)
+	}
 }
 
 // warmHub is an upstream with an index of three platforms, each with an attestation, and signatures of it in both forms.
