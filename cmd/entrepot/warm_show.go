@@ -33,10 +33,12 @@ type warming struct {
 	logs io.Writer // for lines of a log, which must not break what is drawn
 }
 
-// showWarming draws bars on a terminal, and writes lines elsewhere.
+// showWarming draws bars on a terminal, and writes lines elsewhere: also where a terminal has no size, as those of scripts.
 func (in invocation) showWarming() warming {
-	if f, ok := in.errs.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		return drawWarming(f)
+	if f, ok := in.errs.(*os.File); ok {
+		if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 0 {
+			return drawWarming(f)
+		}
 	}
 	return printWarming(in.errs)
 }
@@ -128,7 +130,7 @@ func (in invocation) reportWarmed(reports []cache.WarmReport, asJSON bool) error
 	}
 	err := show(reports)
 	if incomplete > 0 {
-		err = errors.Join(err, fmt.Errorf("warm: %d of %d images are not complete; what came stays, and the same command fetches the rest", incomplete, len(reports)))
+		err = errors.Join(err, fmt.Errorf("warm: %d of %d images are not complete; what came stays, and the same command tries the rest again", incomplete, len(reports)))
 	}
 	return err
 }
