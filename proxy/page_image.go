@@ -15,6 +15,7 @@ const (
 	shownReferrers = 50
 	shownChildren  = 100 // of an index
 	shownLayers    = 150 // images that run have 127 at most
+	lookPlatforms  = 8   // of each index in a list of tags
 )
 
 // imagePage shows NAME:TAG or NAME@DIGEST.
@@ -197,10 +198,40 @@ func (c *call) tagRow(home Home, tag tagHere) (ui.Tag, error) {
 	if home.Hosted && c.server.o.Copies {
 		return row, nil
 	}
+	if len(d.children) > 0 {
+		err := c.addPlatforms(&row, s, d.children)
+		return row, err
+	}
 	config, err := c.configOf(s, d)
 	if config.platform != "" {
 		row.Platforms = []string{config.platform}
 	}
 	row.Created = config.created
 	return row, err
+}
+
+// addPlatforms adds what the first platforms of an index say, as far as they are here.
+func (c *call) addPlatforms(row *ui.Tag, s shelf, children []child) error {
+	for _, k := range children[:min(len(children), lookPlatforms)] {
+		if k.kind != "" {
+			continue
+		}
+		m, err := s.manifest(c.looking, string(k.Digest))
+		if missing(err) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		d := describe(m.mediaType, m.bytes)
+		row.Size = max(row.Size, d.size)
+		if row.Created.IsZero() {
+			config, err := c.configOf(s, d)
+			if err != nil {
+				return err
+			}
+			row.Created = config.created
+		}
+	}
+	return nil
 }

@@ -12,13 +12,13 @@ import (
 )
 
 // pushDirectly puts an image into a hosted repository without asking anybody.
-func pushDirectly(t *testing.T, s *running, name string, tags ...string) error {
+func pushDirectly(t *testing.T, s *running, name string, tags ...string) digest.Digest {
 	t.Helper()
 	repo := s.o.Hosted.Repo(name)
-	config := `{"architecture":"arm64","os":"linux","config":{"Env":["SECRET=hush"],"Entrypoint":["/app"]}}`
+	config := `{"architecture":"arm64","os":"linux","created":"2020-01-02T03:04:05Z","config":{"Env":["SECRET=hush"],"Entrypoint":["/app"]}}`
 	for _, blob := range []string{config, "layer"} {
 		if err := repo.PushBlob(t.Context(), digest.FromString(blob), strings.NewReader(blob), int64(len(blob))); err != nil {
-			return err
+			t.Fatal(err)
 		}
 	}
 	m := encoded(t, ocispec.Manifest{
@@ -27,15 +27,16 @@ func pushDirectly(t *testing.T, s *running, name string, tags ...string) error {
 		Layers: []ocispec.Descriptor{{MediaType: ocispec.MediaTypeImageLayer, Digest: digest.FromString("layer"), Size: 5}},
 	})
 	m = []byte(strings.Replace(string(m), `"schemaVersion":0`, `"schemaVersion":2`, 1))
-	_, err := repo.PutManifest(t.Context(), hosted.ManifestPush{Tags: tags, MediaType: ocispec.MediaTypeImageManifest, Bytes: m, By: "alice"})
-	return err
+	pushed, err := repo.PutManifest(t.Context(), hosted.ManifestPush{Tags: tags, MediaType: ocispec.MediaTypeImageManifest, Bytes: m, By: "alice"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pushed.Digest
 }
 
 func TestPagesOfWhatWasPushed(t *testing.T) {
 	s := startPush(t, withPage(nil))
-	if err := pushDirectly(t, s, "team/a", "v1", "v2"); err != nil {
-		t.Fatal(err)
-	}
+	pushDirectly(t, s, "team/a", "v1", "v2")
 	m, err := s.o.Hosted.Repo("team/a").Manifest(t.Context(), "v1")
 	if err != nil {
 		t.Fatal(err)
@@ -72,6 +73,25 @@ func TestPagesOfWhatWasPushed(t *testing.T) {
 	}
 	if res, body := s.do(t, "GET", "/ui/repositories?q=nothing-like-it"); res.StatusCode != 200 || strings.Contains(body, "team/a") {
 		t.Errorf("a search for nothing finds %d %s", res.StatusCode, body)
+	}
+}
+
+// A list says of an index what its platforms say.
+func TestTagsOfIndexes(t *testing.T) {
+	s := startPush(t, withPage(nil))
+	child := pushDirectly(t, s, "team/a")
+	index := encoded(t, ocispec.Index{MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{
+		{MediaType: ocispec.MediaTypeImageManifest, Digest: child, Size: 1, Platform: &ocispec.Platform{OS: "linux", Architecture: "arm64"}},
+	}})
+	index = []byte(strings.Replace(string(index), `"schemaVersion":0`, `"schemaVersion":2`, 1))
+	if _, err := s.o.Hosted.Repo("team/a").PutManifest(t.Context(), hosted.ManifestPush{Tags: []string{"multi"}, MediaType: ocispec.MediaTypeImageIndex, Bytes: index}); err != nil {
+		t.Fatal(err)
+	}
+	_, body := s.do(t, "GET", "/ui/repositories/team/a")
+	for _, text := range []string{"multi", "linux/arm64", "2020-01-02T03:04:05Z"} {
+		if !strings.Contains(body, text) {
+			t.Errorf("the list does not say %s:\n%s", text, body)
+		}
 	}
 }
 
@@ -152,9 +172,7 @@ func TestLoggingInToThePage(t *testing.T) {
 func TestPagesOfALongList(t *testing.T) {
 	s := startPush(t, withPage(nil))
 	for i := range shownRows*2 + 5 {
-		if err := pushDirectly(t, s, "team/r"+string(rune('a'+i/26))+string(rune('a'+i%26)), "v1"); err != nil {
-			t.Fatal(err)
-		}
+		pushDirectly(t, s, "team/r"+string(rune('a'+i/26))+string(rune('a'+i%26)), "v1")
 	}
 	next, seen := "/ui/repositories", map[string]bool{}
 	for pages := 0; next != ""; pages++ {
