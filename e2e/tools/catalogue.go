@@ -42,7 +42,7 @@ func Buildkit() Tool {
 // Distribution is the reference registry: a real upstream, and the peer to measure against.
 func Distribution() Tool {
 	return Tool{Name: "distribution", Module: "github.com/distribution/distribution/v3", Version: "v3.1.2",
-		Programs: map[string]string{"registry": "cmd/registry"}}
+		Programs: map[string]string{"registry": "cmd/registry"}, measured: true}
 }
 
 // Helm pushes charts as OCI artifacts.
@@ -66,7 +66,7 @@ func Compose() Tool {
 // Versitygw is an S3 server over a folder.
 func Versitygw() Tool {
 	return Tool{Name: "versitygw", Module: "github.com/versity/versitygw", Version: "v1.8.0",
-		Programs: map[string]string{"versitygw": "cmd/versitygw"}}
+		Programs: map[string]string{"versitygw": "cmd/versitygw"}, measured: true}
 }
 
 // Rclone can be an S3 server too: one that ignores conditions. It takes two minutes to build, so only the long tests use it.
