@@ -150,7 +150,7 @@ const pageHead = `# Metrics
 
 <!-- Written by "make docs" from what the package metrics registers. Edit the help texts there. -->
 
-` + "`/metrics`" + ` of ` + "`ENTREPOT_ADMIN_LISTEN`" + ` exports these, and Go's own ` + "`go_*` and `process_*`" + `. [operations.md](operations.md) says which of them to watch.
+` + "`/metrics`" + ` of ` + "`ENTREPOT_ADMIN_LISTEN`" + ` exports these, and Go's own ` + "`go_*` and `process_*`" + `. [runbooks.md](runbooks.md) says which of them alerts watch, and what to do.
 
 - Every histogram has classic buckets and is a [native histogram](https://prometheus.io/docs/specs/native_histograms/) too: a Prometheus that scrapes those keeps them instead, unless ` + "`always_scrape_classic_histograms`" + ` is set.
 - Label values come from closed lists and from the configuration; what neither names is ` + "`other`" + `. Series that alerts look at are there from the start.
