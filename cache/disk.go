@@ -206,6 +206,9 @@ type Usage struct {
 	Limit    int64
 }
 
+// All is what counts against the limit.
+func (u Usage) All() int64 { return u.Used + u.Reserved + u.Records }
+
 func (k *disk) usage() Usage {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -43,7 +43,7 @@ func (d *tierUsage) Collect(to chan<- prometheus.Metric) {
 	gauge(d.limit, float64(limit), string(cache.TierMemory))
 	gauge(d.limit, float64(u.Limit), string(cache.TierDisk))
 	gauge(d.used, float64(used), string(cache.TierMemory))
-	gauge(d.used, float64(u.Used+u.Reserved+u.Records), string(cache.TierDisk))
+	gauge(d.used, float64(u.All()), string(cache.TierDisk))
 	gauge(d.bytes, float64(u.Used), "blobs")
 	gauge(d.bytes, float64(u.Reserved), "partial")
 	gauge(d.bytes, float64(u.Records), "records")

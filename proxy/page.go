@@ -34,7 +34,7 @@ type KeptBlobs interface {
 	Presence(d digest.Digest) (have, size int64)
 	PresenceIn(ctx context.Context, repo cache.Repo, d digest.Digest) (have, size int64)
 	KeptBlob(ctx context.Context, repo cache.Repo, d digest.Digest, limit int64) (b []byte, ok bool, err error)
-	Fills() []cache.FillStatus
+	Fills() []cache.FillStatus // the largest first
 	Usage() cache.Usage
 }
 

@@ -4,8 +4,6 @@ import (
 	"io"
 	"strings"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/entrepot/entrepot/proxy/ui"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -103,26 +101,16 @@ func (c *call) configOf(s shelf, d described) (configured, error) {
 
 // platforms looks up the children of an index, which may not be here.
 func (c *call) platforms(s shelf, children []child) ([]ui.Platform, error) {
-	children = children[:min(len(children), shownChildren)]
-	rows := make([]ui.Platform, len(children))
-	g, ctx := errgroup.WithContext(c.looking)
-	g.SetLimit(lookAhead)
-	for i, k := range children {
-		g.Go(recovered(func() error {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			rows[i] = ui.Platform{Name: k.name, Digest: k.Digest, Size: -1, Kept: ui.KeptNone}
-			m, err := s.manifest(ctx, string(k.Digest))
-			if missing(err) {
-				return nil
-			}
-			d := describe(m.mediaType, m.bytes)
-			rows[i].Size, rows[i].Kept = d.size, c.keptOf(s, d)
-			return err
-		}))
-	}
-	return rows, g.Wait()
+	return lookUp(c.looking, children[:min(len(children), shownChildren)], func(k child) (ui.Platform, error) {
+		row := ui.Platform{Name: k.name, Digest: k.Digest, Size: -1, Kept: ui.KeptNone}
+		m, err := s.manifest(c.looking, string(k.Digest))
+		if err != nil {
+			return row, unlessMissing(err)
+		}
+		d := describe(m.mediaType, m.bytes)
+		row.Size, row.Kept = d.size, c.keptOf(s, d)
+		return row, nil
+	})
 }
 
 // keptOf says how much of what a manifest names is here.

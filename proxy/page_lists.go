@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"io"
 	"net/url"
 	"slices"
@@ -77,7 +78,7 @@ func (c *call) repositoriesPage() error {
 		last := rows[len(rows)-1]
 		p.Next = l.path(last.place(), last.Name)
 	}
-	if p.Rows, err = c.rows(rows); err != nil {
+	if p.Rows, err = lookUp(c.looking, rows, c.row); err != nil {
 		return err
 	}
 	return c.show(func(w io.Writer) error { return c.server.ui.Repositories(w, p) })
@@ -141,23 +142,24 @@ func (c *call) namesAt(place, term string, n int, last string) (names []string, 
 	return c.server.o.Manifests.Names(c.looking, place, n, last, listed)
 }
 
-// rows looks up what a list says of each repository.
-func (c *call) rows(homes []Home) ([]ui.Repository, error) {
-	rows := make([]ui.Repository, len(homes))
-	g, ctx := errgroup.WithContext(c.looking)
+// lookUp makes a row of each item, some at once, until one fails or ctx ends.
+func lookUp[Item, Row any](ctx context.Context, items []Item, row func(Item) (Row, error)) ([]Row, error) {
+	rows := make([]Row, len(items))
+	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(lookAhead)
-	for i, home := range homes {
+	for i, item := range items {
 		g.Go(recovered(func() (err error) {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			rows[i], err = c.row(home)
+			rows[i], err = row(item)
 			return err
 		}))
 	}
 	return rows, g.Wait()
 }
 
+// row is what a list says of a repository.
 func (c *call) row(home Home) (ui.Repository, error) {
 	name, _ := c.shown(home)
 	row := ui.Repository{Name: name, Hosted: home.Hosted}
@@ -212,25 +214,8 @@ func (c *call) repositoryPage(name string) error {
 	if more {
 		p.Next = "/ui/repositories/" + name + "?after=" + url.QueryEscape(tags[len(tags)-1].name)
 	}
-	if p.Tags, err = c.tagRows(home, tags); err != nil {
+	if p.Tags, err = lookUp(c.looking, tags, func(t tagHere) (ui.Tag, error) { return c.tagRow(home, t) }); err != nil {
 		return err
 	}
 	return c.show(func(w io.Writer) error { return c.server.ui.Repository(w, p) })
-}
-
-// tagRows looks up what a list says of each tag.
-func (c *call) tagRows(home Home, tags []tagHere) ([]ui.Tag, error) {
-	rows := make([]ui.Tag, len(tags))
-	g, ctx := errgroup.WithContext(c.looking)
-	g.SetLimit(lookAhead)
-	for i, tag := range tags {
-		g.Go(recovered(func() (err error) {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			rows[i], err = c.tagRow(home, tag)
-			return err
-		}))
-	}
-	return rows, g.Wait()
 }

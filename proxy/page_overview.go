@@ -1,9 +1,7 @@
 package proxy
 
 import (
-	"cmp"
 	"io"
-	"slices"
 
 	"github.com/entrepot/entrepot/proxy/ui"
 )
@@ -78,7 +76,7 @@ func (c *call) upstreamHealth(host string, traffic RegistryFigures) ui.Upstream 
 	return u
 }
 
-// fills are those under way of repositories that the reader may see. What is hosted has no repository here: who may have it
+// fills are those under way of repositories that the reader may see, the largest first as the cache gives them. What is hosted has no repository here: who may have it
 // was asked by whoever began.
 func (c *call) fills() (shown []ui.Fill, more int) {
 	for _, f := range c.server.o.Page.Blobs.Fills() {
@@ -88,9 +86,6 @@ func (c *call) fills() (shown []ui.Fill, more int) {
 		}
 		shown = append(shown, ui.Fill{Repository: f.Repo.String(), Digest: f.Digest, Have: f.Have, Size: f.Size, Readers: f.Readers})
 	}
-	slices.SortFunc(shown, func(a, b ui.Fill) int {
-		return cmp.Or(cmp.Compare(b.Size, a.Size), cmp.Compare(a.Digest, b.Digest))
-	})
 	if n := len(shown); n > shownFills {
 		return shown[:shownFills], n - shownFills
 	}
@@ -102,7 +97,7 @@ func (c *call) tiers() []ui.Tier {
 	disk := c.server.o.Page.Blobs.Usage()
 	return []ui.Tier{
 		{Name: "memory", Used: used, Limit: limit, Blobs: -1},
-		{Name: "disk", Used: disk.Used + disk.Reserved + disk.Records, Limit: disk.Limit, Blobs: disk.Blobs},
+		{Name: "disk", Used: disk.All(), Limit: disk.Limit, Blobs: disk.Blobs},
 	}
 }
 
