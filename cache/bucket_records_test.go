@@ -99,7 +99,7 @@ func TestANewServerServesWhatOthersPulledWhileUpstreamIsOut(t *testing.T) {
 		if err != nil || !slices.Equal(names, []string{nginx.Name}) {
 			t.Errorf("names %q, %v", names, err)
 		}
-		for e, err := range s.manifests.List(t.Context()) {
+		for e, err := range s.manifests.List(t.Context(), Repo{}) {
 			if err != nil || e.Repo != nginx || e.Tag != "1" || e.Digest != i.man.Digest {
 				t.Errorf("%+v, %v", e, err)
 			}

@@ -21,14 +21,18 @@ type Entry struct {
 	Checked   time.Time // when upstream was last asked
 }
 
-// List yields the cached tags by registry, repository and tag. An error ends it.
-func (m *Manifests) List(ctx context.Context) iter.Seq2[Entry, error] {
+// List yields the cached tags of a repository, or of all for the zero Repo, by registry, repository and tag. An error ends it.
+func (m *Manifests) List(ctx context.Context, only Repo) iter.Seq2[Entry, error] {
+	folder := tagFolder
+	if !only.none() {
+		folder = tagKey(only, "")
+	}
 	return func(yield func(Entry, error) bool) {
 		if err := m.records.Flush(ctx); err != nil {
 			yield(Entry{}, fmt.Errorf("list cached tags: %w", err))
 			return
 		}
-		for info, err := range m.records.list(ctx, tagFolder, "") {
+		for info, err := range m.records.list(ctx, folder, "") {
 			entry, err := m.entry(ctx, info, err)
 			if errors.Is(err, storage.ErrNotFound) {
 				continue // removed meanwhile, or unreadable and therefore removed

@@ -158,7 +158,7 @@ func TestList(t *testing.T) {
 	o.wantGet(up, "latest", first)
 	o.records.write(t.Context(), recordWrite{verb: verbPut, key: tagKey(nginx, "broken"), record: []byte("{")})
 	var got []Entry
-	for e, err := range o.manifests.List(t.Context()) {
+	for e, err := range o.manifests.List(t.Context(), Repo{}) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -171,6 +171,16 @@ func TestList(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("%+v", got)
 	}
+	got = nil
+	for e, err := range o.manifests.List(t.Context(), other.repo) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, e)
+	}
+	if !slices.Equal(got, want[1:]) {
+		t.Errorf("of one repository: %+v", got)
+	}
 }
 
 func TestListStopsAtAnError(t *testing.T) {
@@ -178,7 +188,7 @@ func TestListStopsAtAnError(t *testing.T) {
 		o.store = storagetest.NewFailing(o.store, storagetest.Failure{N: 1, Onward: true})
 	})
 	n := 0
-	for _, err := range o.manifests.List(t.Context()) {
+	for _, err := range o.manifests.List(t.Context(), Repo{}) {
 		n++
 		if !errors.Is(err, storagetest.ErrInjected) {
 			t.Error(err)

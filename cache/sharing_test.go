@@ -112,7 +112,7 @@ func TestKeysThatNobodyHasWrittenDisturbNothing(t *testing.T) {
 		if purged, err := s.manifests.Purge(t.Context(), nginx, "", s.blobs.Drop); err != nil || purged.Tags != 1 {
 			t.Errorf("purge: %+v, %v", purged, err)
 		}
-		for e, err := range s.manifests.List(t.Context()) {
+		for e, err := range s.manifests.List(t.Context(), Repo{}) {
 			t.Errorf("list: %+v, %v", e, err)
 		}
 		slices.Sort(odd)

@@ -60,10 +60,10 @@ func (c contents) list(ctx context.Context, repository string) iter.Seq2[entry, 
 
 func (c contents) cachedTags(ctx context.Context, only repository) iter.Seq2[entry, error] {
 	return func(yield func(entry, error) bool) {
-		for e, err := range c.manifests.List(ctx) {
-			if err == nil && !only.all && e.Repo != only.cached {
-				continue
-			}
+		if !only.all && only.cached == (cache.Repo{}) {
+			return
+		}
+		for e, err := range c.manifests.List(ctx, only.cached) {
 			if !yield(entry{Repository: e.Repo.String(), Tag: e.Tag, Digest: e.Digest, MediaType: e.MediaType, Size: e.Size, Checked: e.Checked}, err) {
 				return
 			}
